@@ -1,0 +1,1 @@
+"""Follows a Spendtree store and serves its figures over HTTP."""

@@ -1,0 +1,149 @@
+"""Every error that Spendtree raises; values only, nothing here imports anything of ours.
+
+The axis is who must act::
+
+    SpendtreeError
+    ├── the caller
+    │   ├── MoneyError (ValueError)           an amount that is no amount of dollars
+    │   ├── UsageError (ValueError)           token counts that contradict each other
+    │   ├── ConfigurationError (ValueError)   spendtree.yaml or an argument
+    │   ├── ScopeError (RuntimeError)         a session, agent or call used the wrong way
+    │   └── ImportFormatError (ValueError)    a trace file that cannot be read
+    ├── the budget
+    │   ├── BudgetExceededError               session, customer or team is exhausted: stop
+    │   │   └── EnvelopeExhaustedError        this agent or run is: the coordinator may go on
+    │   └── UnknownPriceError                 a capped call whose price nobody knows
+    └── the store
+        └── StoreError                        the store is not usable as it stands
+            ├── StoreUnavailableError         it may be again later: disk full, locked, unreachable
+            └── LedgerConflictError           one id used for two different operations
+"""
+
+from decimal import Decimal
+from typing import Any
+
+__all__ = [
+    "BudgetExceededError",
+    "ConfigurationError",
+    "EnvelopeExhaustedError",
+    "ImportFormatError",
+    "LedgerConflictError",
+    "MoneyError",
+    "ScopeError",
+    "SpendtreeError",
+    "StoreError",
+    "StoreUnavailableError",
+    "UnknownPriceError",
+    "UsageError",
+]
+
+
+class SpendtreeError(Exception):
+    """Base of all errors of this library."""
+
+
+class MoneyError(SpendtreeError, ValueError):
+    """An amount that is no amount of dollars: NaN, infinite, negative, too fine or too large."""
+
+
+class UsageError(SpendtreeError, ValueError):
+    """Token counts that contradict each other, or that are no counts."""
+
+
+class ConfigurationError(SpendtreeError, ValueError):
+    """A setting that cannot be meant; the message names where it stands and what is allowed."""
+
+
+class ScopeError(SpendtreeError, RuntimeError):
+    """A session, agent or call was used in a way that cannot be booked rightly."""
+
+
+class ImportFormatError(SpendtreeError, ValueError):
+    """A trace file, or a part of it, that cannot be read."""
+
+
+class BudgetExceededError(SpendtreeError):
+    """A session, customer or team has no money for this call; nothing was sent to the provider.
+
+    Attributes: `account` (id), `kind` (session, envelope, run, customer, team), `name` (the role,
+    customer or session meant), `reason` ("exhausted", or "busy" when the wait for open holds timed
+    out), and in `Decimal` dollars `requested`, `free`, `cap`, `spent` (true and presumed), `held`.
+    `affordable_output_tokens` is what would still fit with the same input, when it is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        kind: str,
+        name: str,
+        reason: str,
+        requested: Decimal,
+        free: Decimal,
+        cap: Decimal,
+        spent: Decimal,
+        held: Decimal,
+        affordable_output_tokens: int | None = None,
+        advice: str = "",
+    ) -> None:
+        self.account = account
+        self.kind = kind
+        self.name = name
+        self.reason = reason
+        self.requested = requested
+        self.free = free
+        self.cap = cap
+        self.spent = spent
+        self.held = held
+        self.affordable_output_tokens = affordable_output_tokens
+        self.advice = advice
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        text = (
+            f"{self.kind} {self.name!r} is {self.reason}: requested ${self.requested:f}, "
+            f"free ${self.free:f} of ${self.cap:f} (spent ${self.spent:f}, held ${self.held:f})"
+        )
+        if self.affordable_output_tokens is not None:
+            text += f"; {self.affordable_output_tokens} output tokens would fit"
+        return f"{text}; {self.advice}" if self.advice else text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), dict(self.__dict__))
+
+
+class EnvelopeExhaustedError(BudgetExceededError):
+    """One agent's envelope or one run's max_cost has no money; the coordinator may go on."""
+
+
+class UnknownPriceError(SpendtreeError):
+    """A call on a capped path whose model has no known price: it could cost anything."""
+
+    def __init__(self, *, model: str, provider: str) -> None:
+        self.model = model
+        self.provider = provider
+        where = f"model {model!r}" + (f" of provider {provider!r}" if provider else "")
+        super().__init__(
+            f"no price is known for {where}, and a cap is enforced on this call; "
+            "add it under `prices:` in spendtree.yaml"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), {"model": self.model, "provider": self.provider})
+
+
+class StoreError(SpendtreeError):
+    """The store is not usable as it stands: no database, too new, unreadable, wrong URL."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store may be usable again later: locked for too long, disk full, out of reach."""
+
+
+class LedgerConflictError(StoreError):
+    """One id was used for two different operations; nothing was changed."""
+
+
+def _rebuild(kind: type[SpendtreeError], attributes: dict[str, Any]) -> SpendtreeError:
+    """Unpickle an error whose constructor takes keyword arguments only."""
+    return kind(**attributes)

@@ -1,0 +1,138 @@
+"""Events: the immutable rows of the log that every figure is a fold over. Values only.
+
+One flat row serves all kinds, since the log is read far more often than it is written; the table
+says which fields a kind fills. A field that a kind does not fill keeps its default.
+
+| kind | id | cost | held | status | data |
+|---|---|---|---|---|---|
+| SESSION_OPENED | session id's hash | - | - | - | ceiling, expected (pico), cycles |
+| SESSION_CLOSED | session id's hash | calls' sum | - | succeeded, failed, budget_exceeded … | reason |
+| RUN_OPENED | run | - | - | - | task, name, envelope, max_cost (pico) |
+| RUN_CLOSED | run | own calls' sum | - | succeeded, failed, exhausted | reason |
+| CALL | call | true cost, None = unpriced | hold it settled | ok, failed | error, reason … |
+| LAPSE | call | presumed | hold it ended | lapsed, unmetered | reason |
+| ADJUSTMENT | call | true cost, None = unpriced | presumption taken away | ok, failed | |
+| DENIED | call | - | requested | exhausted, busy, unknown_price, store | account, kind, free |
+| TOOL | own | charge | - | ok, failed | name |
+"""
+
+from enum import IntEnum
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from spendtree.usage import Usage
+
+
+class Kind(IntEnum):
+    """What happened. The numbers are stored: never reuse one."""
+
+    SESSION_OPENED = 1
+    SESSION_CLOSED = 2
+    RUN_OPENED = 3
+    RUN_CLOSED = 4
+    CALL = 5
+    LAPSE = 6
+    ADJUSTMENT = 7
+    DENIED = 8
+    TOOL = 9
+    WARNED = 10
+    TRANSFER = 11
+    CAP_CHANGED = 12
+    MESSAGE = 13
+
+
+STATUSES = (
+    "",
+    "ok",
+    "failed",
+    "unmetered",
+    "lapsed",
+    "succeeded",
+    "exhausted",
+    "budget_exceeded",
+    "abandoned",
+    "busy",
+    "unknown_price",
+    "store",
+)
+"""Every status, in the order of the numbers that are stored: append, never reorder."""
+
+
+class Context(NamedTuple):
+    """Who spends: the labels of an event, and the accounts its scope is charged to.
+
+    `session` "" means no session (unattributed); `run` and `parent` are ids of agent runs ("" is
+    none); `level` is 0 outside any agent, 1 for the coordinator. `path` names the accounts,
+    outermost first. `origin` is "" for a live call, "import" for an imported one that counts like
+    a live one, "history" for one that stays out of counters.
+    """
+
+    session: str = ""
+    customer: str = ""
+    team: str = ""
+    agent: str = ""
+    run: str = ""
+    parent: str = ""
+    level: int = 0
+    cycle: int = 1
+    task_id: str = ""
+    path: tuple[str, ...] = ()
+    origin: str = ""
+
+
+class Request(NamedTuple):
+    """What a call asks for: provider ("" is unknown), model as the caller named it, purpose."""
+
+    provider: str = ""
+    model: str = ""
+    purpose: str = "work"
+
+
+NO_CONTEXT = Context()
+NO_REQUEST = Request(purpose="")
+
+
+class Event(NamedTuple):
+    """One row of the log; the module's table says what each kind fills.
+
+    `seq` is its place in the log (0 until stored), `at` when it was recorded and `started` when
+    the call began, both microseconds since 1970 UTC; `id` is 16 bytes; `cost` and `held` are
+    pico-dollars, `cost` None where it is not known. Token fields are those of `Usage`.
+    """
+
+    seq: int
+    kind: int
+    at: int
+    id: bytes
+    context: Context = NO_CONTEXT
+    request: Request = NO_REQUEST
+    cost: int | None = 0
+    held: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    status: str = ""
+    started: int = 0
+    data: dict[str, Any] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """Return the token fields as a Usage."""
+        return Usage(*self[8:14])
+
+
+def derived_id(*parts: str) -> bytes:
+    """Return the 16-byte id that follows from `parts` alone, for events that must be found again.
+
+    The session event's id is `derived_id("session", session)`; imported spans derive theirs from
+    trace and span id, which is why importing twice changes nothing.
+    """
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.digest()

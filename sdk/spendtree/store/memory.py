@@ -1,0 +1,289 @@
+"""The memory engine: the pure rules of `account` over dictionaries, for tests and short scripts.
+
+It lives in one process: a forked child would spend the parent's money unseen, so it refuses.
+"""
+
+import os
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from spendtree import account as rules
+from spendtree.account import Account, Balance, Denial, Grant
+from spendtree.errors import LedgerConflictError, StoreError
+from spendtree.event import Context, Event, Kind, Request
+from spendtree.store import sums
+from spendtree.store.protocol import START, Cursor, Opened, Page, Settlement, Totals
+
+
+class _Hold(NamedTuple):
+    context: Context
+    request: Request
+    amount: int
+
+
+class MemoryStore:
+    """The store of `memory:`; the same verbs as every engine, gone with the process."""
+
+    url = "memory:"
+
+    def __init__(self) -> None:
+        self.id = os.urandom(4).hex()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._accounts: dict[str, Account] = {}
+        self._balances: dict[str, Balance] = {}
+        self._holds: dict[bytes, _Hold] = {}
+        self._log: list[Event] = []
+        self._known: dict[tuple[bytes, int], Event] = {}
+
+    def open(self, accounts: Sequence[tuple[Account, int | None]], event: Event) -> Opened:
+        """Open accounts and record the event, or answer the event first recorded."""
+        self._check_process()
+        with self._lock:
+            for account, cap in accounts:
+                self._open(account, cap)
+            known = self._known.get((event.id, event.kind))
+            if known is None:
+                self._record(event)
+            return Opened(known or event, known is None)
+
+    def hold(
+        self,
+        id: bytes,
+        path: Sequence[str],
+        amount: int,
+        floor: int | None = None,
+        *,
+        context: Context,
+        request: Request,
+        at: int,
+        lenient: Collection[str] = (),
+    ) -> Grant | Denial:
+        """Reserve money at every account of the path, or nowhere."""
+        self._check_process()
+        with self._lock:
+            if (
+                id in self._holds
+                or (id, Kind.CALL) in self._known
+                or (id, Kind.LAPSE) in self._known
+            ):
+                return self._replayed_hold(id, context, amount, floor)
+            balances = self._balances
+            try:
+                answer = rules.admit([(a, balances[a]) for a in path], amount, floor, lenient)
+            except KeyError as missing:
+                raise StoreError(f"account {missing} is not open in {self.url}") from None
+            if isinstance(answer, Grant):
+                granted = answer.amount
+                for name in path:
+                    balances[name] = rules.hold(balances[name], granted)
+                self._holds[id] = _Hold(context, request, granted)
+            return answer
+
+    def settle(self, id: bytes, cost: int | None, event: Event) -> Settlement:
+        """End a hold with its true cost, or adjust one that lapsed."""
+        self._check_process()
+        with self._lock:
+            hold = self._holds.pop(id, None)
+            if hold is None:
+                return self._settled_before(id, cost, event)
+            balances, held = self._balances, hold.amount
+            for name in hold.context.path:
+                balances[name] = rules.settle(balances[name], held, cost or 0)
+            self._record(event)
+            return Settlement(Kind.CALL, cost, held)
+
+    def void(self, id: bytes, event: Event) -> Settlement:
+        """End a hold as surely not billed."""
+        return self.settle(id, 0, event)
+
+    def lapse(self, id: bytes, event: Event) -> Settlement:
+        """End a hold as unknown: its money is presumed spent."""
+        self._check_process()
+        with self._lock:
+            hold = self._holds.pop(id, None)
+            if hold is None:
+                known = self._known.get((id, Kind.LAPSE))
+                if known is None:
+                    raise LedgerConflictError(f"hold {id.hex()} did not lapse: it ended otherwise")
+                return Settlement(Kind.LAPSE, 0, known.held)
+            self._lapse(id, hold, event)
+            return Settlement(Kind.LAPSE, 0, hold.amount)
+
+    def adjust(self, id: bytes, cost: int | None, event: Event) -> Settlement:
+        """Book the late truth of a lapsed hold."""
+        self._check_process()
+        with self._lock:
+            return self._settled_before(id, cost, event)
+
+    def transfer(self, id: bytes, source: str, target: str, amount: int, event: Event) -> str:
+        """Move free money between the caps of two accounts."""
+        self._check_process()
+        with self._lock:
+            known = self._known.get((id, event.kind))
+            if known is not None:
+                return self._same_payload(known, event) or ""
+            moved = rules.transfer(self._balances[source], self._balances[target], amount)
+            if isinstance(moved, str):
+                return moved
+            self._balances[source], self._balances[target] = moved
+            self._record(event)
+            return ""
+
+    def set_cap(self, id: bytes, account: str, cap: int | None, event: Event) -> Balance:
+        """Change an account's cap."""
+        self._check_process()
+        with self._lock:
+            known = self._known.get((id, event.kind))
+            if known is not None:
+                self._same_payload(known, event)
+            else:
+                self._balances[account] = self._balances[account]._replace(cap=cap)
+                self._record(event)
+            return self._balances[account]
+
+    def append(self, event: Event) -> bool:
+        """Record an event that moves no money; False if it was known."""
+        self._check_process()
+        with self._lock:
+            known = self._known.get((event.id, event.kind))
+            if known is not None:
+                self._same_payload(known, event)
+                return False
+            self._record(event)
+            return True
+
+    def load(self, accounts: Sequence[Account], events: Sequence[Event]) -> int:
+        """Book finished calls without holds; answer how many events were new."""
+        self._check_process()
+        with self._lock:
+            for account in accounts:
+                self._open(account, None)
+            fresh = 0
+            for event in events:
+                if (event.id, event.kind) in self._known:
+                    continue
+                fresh += 1
+                self._book(event)
+                self._record(event)
+            return fresh
+
+    def lapse_abandoned(self, *, now: int, idle: int) -> int:
+        """Answer 0: the owner of every hold is this process, and it lives."""
+        return 0
+
+    def balance(self, account: str) -> Balance | None:
+        """Return an account's money, None if it is not known."""
+        return self._balances.get(account)
+
+    def accounts(self, kind: str | None = None) -> Iterator[tuple[Account, Balance]]:
+        """Iterate over the accounts, as they stand now."""
+        with self._lock:
+            found = [a for a in self._accounts.values() if kind is None or a.kind == kind]
+            return iter([(account, self._balances[account.id]) for account in found])
+
+    def open_holds(self) -> int:
+        """Count the holds that have not ended."""
+        return len(self._holds)
+
+    def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
+        """Return events after the cursor."""
+        first = int(cursor or 0)
+        with self._lock:
+            rows = self._log[first : first + limit]
+            more = len(self._log) > first + len(rows)
+        events = [Event(seq, *row[1:]) for seq, row in enumerate(rows, first + 1)]
+        return Page(events, Cursor(str(first + len(rows))), more)
+
+    def events(
+        self, *, session: str | None = None, kinds: Collection[int] | None = None
+    ) -> Iterator[Event]:
+        """Iterate over events in log order, of one session or some kinds."""
+        cursor, more = START, True
+        while more:
+            found, cursor, more = self.read(cursor)
+            for event in found:
+                if session is not None and event.context.session != session:
+                    continue
+                if kinds is None or event.kind in kinds:
+                    yield event
+
+    def find(self, id: bytes, kind: int) -> Event | None:
+        """Return the event of that id and kind."""
+        return self._known.get((id, kind))
+
+    def totals(self, session: str | None = None) -> list[Totals]:
+        """Return the sums of calls by context."""
+        return sums.totals(self.events(session=session))
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise StoreError(
+                "a memory: store does not reach across fork, the child would spend its parent's "
+                "money unseen; use sqlite:///FILE where processes share a budget"
+            )
+
+    def _open(self, account: Account, cap: int | None) -> None:
+        if account.id not in self._accounts:
+            self._accounts[account.id] = account
+            self._balances[account.id] = Balance(cap)
+
+    def _record(self, event: Event) -> None:
+        self._log.append(event)
+        self._known[event.id, event.kind] = event
+
+    def _book(self, event: Event) -> None:
+        for name in event.context.path:
+            balance = self._balances[name]
+            if event.kind == Kind.LAPSE:
+                balance = balance._replace(presumed=balance.presumed + event.held)
+            elif event.kind in (Kind.CALL, Kind.TOOL):
+                balance = balance._replace(spent=balance.spent + (event.cost or 0))
+            self._balances[name] = balance
+
+    def _lapse(self, id: bytes, hold: _Hold, event: Event) -> None:
+        for name in hold.context.path:
+            self._balances[name] = rules.lapse(self._balances[name], hold.amount)
+        self._record(event._replace(kind=Kind.LAPSE, cost=0, held=hold.amount))
+
+    def _replayed_hold(self, id: bytes, context: Context, amount: int, floor: int | None) -> Grant:
+        held = self._holds.get(id)
+        first = self._known.get((id, Kind.CALL)) or self._known.get((id, Kind.LAPSE))
+        if held is not None:
+            before, granted = held.context, held.amount
+        else:
+            assert first is not None
+            before, granted = first.context, first.held
+        least = amount if floor is None else floor
+        if before != context or not least <= granted <= amount:
+            raise LedgerConflictError(f"hold {id.hex()} was made before with another payload")
+        return Grant(granted)
+
+    def _settled_before(self, id: bytes, cost: int | None, event: Event) -> Settlement:
+        for kind in (Kind.CALL, Kind.ADJUSTMENT):
+            known = self._known.get((id, kind))
+            if known is not None:
+                if known.cost != cost:
+                    raise LedgerConflictError(f"call {id.hex()} was settled with another cost")
+                return Settlement(kind, known.cost, known.held)
+        lapsed = self._known.get((id, Kind.LAPSE))
+        if lapsed is None:
+            raise LedgerConflictError(f"no hold {id.hex()} is known")
+        for name in lapsed.context.path:
+            self._balances[name] = rules.adjust(self._balances[name], lapsed.held, cost or 0)
+        self._record(event._replace(kind=Kind.ADJUSTMENT, cost=cost, held=lapsed.held))
+        return Settlement(Kind.ADJUSTMENT, cost, lapsed.held)
+
+    @staticmethod
+    def _same_payload(known: Event, event: Event) -> None:
+        if (known.context, known.cost, known.held, known.status) != (
+            event.context,
+            event.cost,
+            event.held,
+            event.status,
+        ):
+            raise LedgerConflictError(f"event {event.id.hex()} was recorded with another payload")

@@ -1,0 +1,163 @@
+"""What every store engine does: the ledger's verbs (one transaction each) and reading.
+
+Verbs are idempotent by the caller's id: a replay returns the first answer and changes nothing, a
+replay with another payload raises LedgerConflictError. All amounts are pico-dollars.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple, NewType, Protocol
+
+from spendtree.account import Account, Balance, Denial, Grant
+from spendtree.event import Context, Event, Request
+
+Cursor = NewType("Cursor", str)
+"""A place in the log; opaque to the reader. "" is the beginning."""
+
+START = Cursor("")
+
+
+class Page(NamedTuple):
+    """Events in log order and the cursor to read on from; `more` if the log held more."""
+
+    events: list[Event]
+    cursor: Cursor
+    more: bool
+
+
+class Opened(NamedTuple):
+    """What `open` answers: the event as first recorded, and whether it was recorded just now."""
+
+    event: Event
+    fresh: bool
+
+
+class Settlement(NamedTuple):
+    """How a hold ended: as `kind` CALL, LAPSE or ADJUSTMENT; `cost` booked, `held` given back."""
+
+    kind: int
+    cost: int | None
+    held: int
+
+
+class Totals(NamedTuple):
+    """Sums of one context's calls: counts, tokens, pico-dollars, microseconds since 1970 UTC.
+
+    `calls` are finished calls (CALL and LAPSE events), of which `failed`, `lapsed` (unmetered
+    included) and `unpriced`; `presumed` is what lapses presume and no adjustment has resolved.
+    """
+
+    context: Context
+    calls: int
+    failed: int
+    lapsed: int
+    unpriced: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    cost: int
+    presumed: int
+    first_at: int
+    last_at: int
+
+
+class Store(Protocol):
+    """A place for accounts, holds and events, safe for many threads."""
+
+    @property
+    def id(self) -> str:
+        """Return the short id made when the store was: the `store` label of every series."""
+
+    @property
+    def url(self) -> str:
+        """Return the URL that opens this store."""
+
+    # Verbs.
+
+    def open(self, accounts: Sequence[tuple[Account, int | None]], event: Event) -> Opened:
+        """Open accounts with their caps and record the event that opens them.
+
+        A known account keeps its cap and money. If an event of that id and kind is known, the
+        first one is answered whatever the payload: opening a known session continues it.
+        """
+
+    def hold(
+        self,
+        id: bytes,
+        path: Sequence[str],
+        amount: int,
+        floor: int | None = None,
+        *,
+        context: Context,
+        request: Request,
+        at: int,
+        lenient: Collection[str] = (),
+    ) -> Grant | Denial:
+        """Reserve `amount` (at least `floor`) at every account of the path, or nothing.
+
+        `context` and `request` are what the event says if somebody else must lapse the hold; `at`
+        is now, in microseconds. `lenient` accounts are booked but never refuse.
+        """
+
+    def settle(self, id: bytes, cost: int | None, event: Event) -> Settlement:
+        """End a hold with its true cost (None: unpriced) and record the event.
+
+        A hold that lapsed meanwhile is adjusted instead: late truth.
+        """
+
+    def void(self, id: bytes, event: Event) -> Settlement:
+        """End a hold as surely not billed."""
+
+    def lapse(self, id: bytes, event: Event) -> Settlement:
+        """End a hold as unknown: its money is presumed spent."""
+
+    def adjust(self, id: bytes, cost: int | None, event: Event) -> Settlement:
+        """Book the late truth of a lapsed hold: the true cost in, the presumption out."""
+
+    def transfer(self, id: bytes, source: str, target: str, amount: int, event: Event) -> str:
+        """Move free money between the caps of two accounts; "" or the reason why not."""
+
+    def set_cap(self, id: bytes, account: str, cap: int | None, event: Event) -> Balance:
+        """Change an account's cap, also below what is spent; answer its balance."""
+
+    def append(self, event: Event) -> bool:
+        """Record an event that moves no money; False if it was known."""
+
+    def load(self, accounts: Sequence[Account], events: Sequence[Event]) -> int:
+        """Book finished calls without holds (imports, tool charges), in one transaction.
+
+        Opens the accounts without a cap where they are not known, adds each event's cost (a
+        LAPSE's `held` as presumed) to the accounts of its context's path, skips events whose id
+        and kind are known, and answers how many were new.
+        """
+
+    def lapse_abandoned(self, *, now: int, idle: int) -> int:
+        """Lapse holds of dead processes of this host, and of other hosts after `idle` us."""
+
+    # Reading.
+
+    def balance(self, account: str) -> Balance | None:
+        """Return an account's money, None if it is not known."""
+
+    def accounts(self, kind: str | None = None) -> Iterator[tuple[Account, Balance]]:
+        """Iterate over the accounts."""
+
+    def open_holds(self) -> int:
+        """Count the holds that have not ended."""
+
+    def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
+        """Return events after the cursor, only those below which nothing can still commit."""
+
+    def events(
+        self, *, session: str | None = None, kinds: Collection[int] | None = None
+    ) -> Iterator[Event]:
+        """Iterate over events in log order, of one session or some kinds, in pages."""
+
+    def find(self, id: bytes, kind: int) -> Event | None:
+        """Return the event of that id and kind."""
+
+    def totals(self, session: str | None = None) -> list[Totals]:
+        """Return the sums of calls by context, of one session or of all."""
+
+    def close(self) -> None:
+        """Give back files and connections; the store must not be used afterwards."""
