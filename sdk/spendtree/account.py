@@ -42,7 +42,7 @@ def run_account(session: str, agent: str, run: str, customer: str = "", team: st
 
 
 class Balance(NamedTuple):
-    """The money of one account: `cap` (None is no cap), `spent` (true costs), `presumed`, `held`."""
+    """One account's money: `cap` (None is no cap), `spent` (true costs), `presumed`, `held`."""
 
     cap: int | None = None
     spent: int = 0

@@ -5,10 +5,10 @@ says which fields a kind fills. A field that a kind does not fill keeps its defa
 
 | kind | id | cost | held | status | data |
 |---|---|---|---|---|---|
-| SESSION_OPENED | session id's hash | - | - | - | ceiling, expected (pico), cycles |
-| SESSION_CLOSED | session id's hash | calls' sum | - | succeeded, failed, budget_exceeded … | reason |
-| RUN_OPENED | run | - | - | - | task, name, envelope, max_cost (pico) |
-| RUN_CLOSED | run | own calls' sum | - | succeeded, failed, exhausted | reason |
+| SESSION_OPENED | session id hash | - | - | - | ceiling, expected (pico), cycles |
+| SESSION_CLOSED | session id hash | calls sum | - | succeeded, failed, budget_exceeded … | reason |
+| RUN_OPENED | run (hex in context) | - | - | - | task, envelope, max_cost (pico) |
+| RUN_CLOSED | run (hex in context) | calls sum | - | succeeded, failed, exhausted | reason |
 | CALL | call | true cost, None = unpriced | hold it settled | ok, failed | error, reason … |
 | LAPSE | call | presumed | hold it ended | lapsed, unmetered | reason |
 | ADJUSTMENT | call | true cost, None = unpriced | presumption taken away | ok, failed | |
