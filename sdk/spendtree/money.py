@@ -4,7 +4,7 @@ Every real token price is a whole number of pico-dollars per token, so cost = to
 exact. `float` may come in (by its shortest decimal form) but never takes part in arithmetic.
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 from spendtree.errors import MoneyError
 
@@ -23,35 +23,41 @@ def to_pico(dollars: Money, *, what: str = "amount", round_up: bool = False) -> 
     amount is changed silently. Raises MoneyError for NaN, infinite, negative, too fine or too
     large amounts and for anything that is no number; `what` names the amount in the message.
     """
-    if isinstance(dollars, bool) or not isinstance(dollars, (str, Decimal, int, float)):
-        raise MoneyError(
-            f"{what}: {dollars!r} is no amount of dollars; give str, Decimal, int or float"
-        )
-    try:
-        value = Decimal(repr(dollars) if isinstance(dollars, float) else dollars)
-    except InvalidOperation:
-        hint = 'write it like "0.25"'
-        raise MoneyError(f"{what}: {dollars!r} is no amount of dollars; {hint}") from None
+    value = _decimal(dollars, what)
     if not value.is_finite():
-        raise MoneyError(f"{what}: {dollars!r} is not a finite amount of dollars")
-    if value.is_signed() and value:
-        raise MoneyError(f"{what}: {dollars!r} is negative; amounts of dollars are 0 or more")
-    if value.adjusted() > 7:
-        raise MoneyError(_too_large(what, dollars))
-    # Plain integer arithmetic: a Decimal context would round at 28 digits without a word.
+        raise MoneyError(_refusal(what, dollars, "is not a finite amount of dollars"))
+    if not value:
+        return 0
+    if value.is_signed():
+        raise MoneyError(_refusal(what, dollars, "is negative; amounts of dollars are 0 or more"))
+    # Asked before anything is multiplied out: "1e999999" must not become a million digits.
+    pico = PICO_MAX + 1 if value.adjusted() > 7 else _scaled(value, round_up)
+    if pico is None:
+        raise MoneyError(_refusal(what, dollars, "is finer than a pico-dollar (12 decimals)"))
+    if pico > PICO_MAX:
+        raise MoneyError(_refusal(what, dollars, "is more than an account holds ($9,223,372)"))
+    return pico
+
+
+def _decimal(dollars: Money, what: str) -> Decimal:
+    if isinstance(dollars, (str, Decimal, int, float)) and not isinstance(dollars, bool):
+        try:
+            # float.__repr__, not repr(): a subclass may write itself otherwise (numpy.float64).
+            return Decimal(float.__repr__(dollars) if isinstance(dollars, float) else dollars)
+        except InvalidOperation:
+            pass
+    problem = 'is no amount of dollars; give str, Decimal, int or float, like "0.25"'
+    raise MoneyError(_refusal(what, dollars, problem))
+
+
+def _scaled(value: Decimal, round_up: bool) -> int | None:
+    """Return positive dollars as pico-dollars; None if they are finer and must not be rounded."""
+    # Moving the exponent by hand is exact; a Decimal multiplication rounds at 28 digits silently.
     _, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)
-    coefficient = int("".join(map(str, digits)))
-    if exponent >= -12:
-        pico: int = coefficient * 10 ** (exponent + 12)
-    else:
-        pico, rest = divmod(coefficient, 10 ** min(-exponent - 12, 10_000))
-        if rest and not round_up:
-            raise MoneyError(f"{what}: {dollars!r} is finer than a pico-dollar (12 decimals)")
-        pico += bool(rest)
-    if pico > PICO_MAX:
-        raise MoneyError(_too_large(what, dollars))
-    return pico
+    scaled = Decimal((0, digits, exponent + 12))
+    pico = int(scaled.to_integral_value(ROUND_CEILING))
+    return pico if round_up or pico == scaled else None
 
 
 def to_usd(pico: int) -> Decimal:
@@ -74,5 +80,9 @@ def format_usd(pico: int) -> str:
     return f"{'-' if pico < 0 else ''}${whole}.{fraction.ljust(2, '0')}"
 
 
-def _too_large(what: str, dollars: Money) -> str:
-    return f"{what}: {dollars!r} dollars are more than an account holds ($9,223,372)"
+def _refusal(what: str, dollars: object, problem: str) -> str:
+    try:
+        shown = repr(dollars)
+    except ValueError:  # an int of more digits than Python is willing to print
+        shown = "a number of thousands of digits"
+    return f"{what}: {shown if len(shown) <= 80 else shown[:77] + '...'} {problem}"

@@ -31,17 +31,35 @@ class Usage:
     reasoning_tokens: int = 0
 
     def __post_init__(self) -> None:
+        # One expression, since every call makes a usage: a loop over the fields takes as long as
+        # the rest of the constructor. What is wrong is looked for only when something is.
+        sound = (
+            type(self.input_tokens) is int
+            and type(self.output_tokens) is int
+            and type(self.cache_read_tokens) is int
+            and type(self.cache_write_tokens) is int
+            and type(self.cache_write_1h_tokens) is int
+            and type(self.reasoning_tokens) is int
+            and 0 <= self.input_tokens <= TOKENS_MAX
+            and 0 <= self.cache_read_tokens <= TOKENS_MAX
+            and 0 <= self.cache_write_tokens <= TOKENS_MAX
+            and 0 <= self.cache_write_1h_tokens <= TOKENS_MAX
+            and 0 <= self.reasoning_tokens <= self.output_tokens <= TOKENS_MAX
+        )
+        if not sound:
+            raise self._error()
+
+    def _error(self) -> UsageError:
         for name in self.__slots__:
             tokens = getattr(self, name)
             if type(tokens) is not int:
-                raise UsageError(f"{name}: {tokens!r} is no token count; give an int")
+                return UsageError(f"{name}: {tokens!r} is no token count; give an int")
             if not 0 <= tokens <= TOKENS_MAX:
-                raise UsageError(f"{name}: {tokens} is not between 0 and {TOKENS_MAX}")
-        if self.reasoning_tokens > self.output_tokens:
-            raise UsageError(
-                f"reasoning_tokens: {self.reasoning_tokens} is more than the "
-                f"{self.output_tokens} output_tokens that it is a part of"
-            )
+                return UsageError(f"{name}: {tokens} is not between 0 and {TOKENS_MAX}")
+        return UsageError(
+            f"reasoning_tokens: {self.reasoning_tokens} is more than the "
+            f"{self.output_tokens} output_tokens that it is a part of"
+        )
 
     @property
     def total_tokens(self) -> int:

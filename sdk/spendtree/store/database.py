@@ -1,0 +1,365 @@
+"""One SQLite file: opening, schema steps, connections, locks, forks, retries, the WAL's size.
+
+Nothing here knows what a hold is. Errors of sqlite3 leave this module as StoreError.
+"""
+
+import os
+import random
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from spendtree.errors import StoreError, StoreUnavailableError
+
+APPLICATION_ID = 0x53504E44  # "SPND": tells our files from other people's databases
+PAGE_SIZE = 2048
+"""Bytes; half of SQLite's default writes half as much WAL per call (measured: 41 against 49 us)."""
+BUSY_SECONDS = 10.0
+WAL_LIMIT = 16 << 20
+WAL_CHECK_EVERY = 64
+"""Commits between two looks at the WAL's size: at 30 kB a call that is 2 MB of imprecision."""
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
+SCHEMA = os.path.join(os.path.dirname(__file__), "schema")
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space, nothing recorded is lost",
+    sqlite3.SQLITE_IOERR: "the disk gives I/O errors: check space, quota and the device",
+    sqlite3.SQLITE_BUSY: f"another process kept it locked for {BUSY_SECONDS:.0f} s",
+    sqlite3.SQLITE_READONLY: "file or directory is read-only: make both writable for this user",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that the directory exists and is writable",
+    sqlite3.SQLITE_PERM: "access is denied: check owner and mode of the file",
+    sqlite3.SQLITE_NOTADB: "the file is no SQLite database: name another file, or move it away",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a copy, or `sqlite3 FILE .recover` it",
+}
+_FINAL = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+
+Result = TypeVar("Result")
+_open_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
+_leaked: list[sqlite3.Connection] = []
+_fork_hooks = threading.Lock()
+_fork_hooks_set = False
+
+
+class Database:
+    """A SQLite file with one connection to write and one to read, for all threads of a process.
+
+    One connection behind a lock beats a connection per thread: SQLite lets one writer in anyway,
+    and a lock wakes the next thread at once where SQLite would have it sleep and try again.
+    """
+
+    def __init__(self, path: str, *, synchronous: str, create: bool) -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self.lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._commits = 0
+        self.generation = 0
+        """Grows in a forked child: what was cached about this process is then another's."""
+        _check_place(path, create)
+        with self.lock, self.translated():
+            self._connect()
+        _watch_forks(self)
+
+    # Writing: `with database.lock:`, then begin … commit | rollback.
+
+    def begin(self) -> Callable[..., sqlite3.Cursor]:
+        """Start a write transaction and return `execute`; the caller holds `lock`."""
+        connection = self._writer or self._connect()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            self._begin_when_free(connection)
+        return connection.execute
+
+    @staticmethod
+    def _begin_when_free(connection: sqlite3.Connection) -> None:
+        """Try again after 10-150 us at random: SQLite's own busy handler starves some writers."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            time.sleep(random.uniform(10e-6, 150e-6))
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+
+    def commit(self) -> None:
+        """Commit, and keep the WAL small; the caller holds `lock`."""
+        assert self._writer is not None
+        self._writer.execute("COMMIT")
+        self._commits += 1
+        if self._commits % WAL_CHECK_EVERY == 0:
+            self._trim_wal(self._writer)
+
+    def rollback(self) -> None:
+        """Undo the open transaction, if there is one; the caller holds `lock`."""
+        if self._writer is not None and self._writer.in_transaction:
+            with suppress(sqlite3.Error):  # a full disk has rolled back by itself
+                self._writer.execute("ROLLBACK")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """Run the body as one write transaction; for verbs that are not hot."""
+        with self.lock, self.translated():
+            execute = self.begin()
+            try:
+                yield execute
+                self.commit()
+            except BaseException:
+                self.rollback()
+                raise
+
+    # Reading.
+
+    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a short read: a read that stays open would keep the WAL growing."""
+        return self.reading(lambda execute: execute(sql, parameters).fetchall())
+
+    def reading(self, body: Callable[[Callable[..., sqlite3.Cursor]], Result]) -> Result:
+        """Run a short body of reads with the reading connection."""
+        with self._read_lock, self.translated():
+            if self._reader is None:
+                self._reader = self._new_connection()
+                self._reader.execute("PRAGMA query_only=1")
+            return body(self._reader.execute)
+
+    def close(self) -> None:
+        """Close both connections; they open again on use."""
+        with self.lock, self._read_lock:
+            self._close()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn errors of sqlite3 into StoreError with a way out."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.translate(error) from error
+
+    def translate(self, error: sqlite3.Error) -> StoreError:
+        """Return the StoreError for an error of sqlite3."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        kind = StoreUnavailableError if code in _ADVICE and code not in _FINAL else StoreError
+        return kind(f"store {self.path}: {error}; {_ADVICE.get(code, 'unexpected: please report')}")
+
+    # Connections.
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = self._new_connection()
+        try:
+            _prepare(connection, self.path)
+            connection.execute("PRAGMA busy_timeout=0")
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = connection
+        return connection
+
+    def _new_connection(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        return connection
+
+    def _close(self) -> None:
+        for connection in (self._writer, self._reader):
+            if connection is not None:
+                connection.close()
+        self._writer = self._reader = None
+
+    def _trim_wal(self, connection: sqlite3.Connection) -> None:
+        """Empty the WAL once it is over the limit; waits for readers, longer the larger it is."""
+        try:
+            size = os.stat(self.path + "-wal").st_size
+        except FileNotFoundError:
+            return
+        if size < WAL_LIMIT:
+            return
+        wait_ms = 5 if size < 4 * WAL_LIMIT else 200
+        connection.execute(f"PRAGMA busy_timeout={wait_ms}")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.OperationalError:
+            pass  # the call is committed; the next look at the WAL tries again
+        finally:
+            connection.execute("PRAGMA busy_timeout=0")
+
+    # Forks. SQLite keeps the locks of a file per process; a child that inherits an open connection
+    # believes to hold locks which only its parent has, and its parent may then delete the WAL under
+    # it. So nothing is open while a process forks; both sides open anew.
+
+    def before_fork(self) -> bool:
+        """Wait for running verbs and close; False if a verb did not end in time."""
+        if not self.lock.acquire(timeout=BUSY_SECONDS):
+            return False
+        if not self._read_lock.acquire(timeout=BUSY_SECONDS):
+            self.lock.release()
+            return False
+        self._close()
+        return True
+
+    def after_fork_in_parent(self) -> None:
+        """Let verbs run again."""
+        self._read_lock.release()
+        self.lock.release()
+
+    def after_fork_in_child(self, prepared: bool) -> None:
+        """Let verbs run again, with locks and connections of the child's own."""
+        if not prepared:
+            # Closing would give up the parent's locks: keep them, unused, to the end.
+            _leaked.extend(c for c in (self._writer, self._reader) if c is not None)
+            self._writer = self._reader = None
+        self.lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self.generation += 1
+
+
+def _watch_forks(database: Database) -> None:
+    global _fork_hooks_set
+    with _fork_hooks:
+        _open_databases.add(database)
+        if not _fork_hooks_set and hasattr(os, "register_at_fork"):
+            prepared: list[Database] = []
+
+            def before() -> None:
+                prepared[:] = [d for d in list(_open_databases) if d.before_fork()]
+
+            def in_parent() -> None:
+                for one in prepared:
+                    one.after_fork_in_parent()
+                prepared.clear()
+
+            def in_child() -> None:
+                for one in list(_open_databases):
+                    one.after_fork_in_child(one in prepared)
+                prepared.clear()
+
+            os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+            _fork_hooks_set = True
+
+
+def _check_place(path: str, create: bool) -> None:
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        raise StoreError(f"store {path}: there is no directory {directory}; create it first")
+    if os.path.isdir(path):
+        raise StoreError(f"store {path}: that is a directory; name a file in it")
+    kind = _file_system(directory)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"store {path}: {kind} is a network file system, where SQLite's locks do not hold; "
+            "put the store on a local disk"
+        )
+    if os.path.exists(path):
+        return
+    if not create:
+        raise StoreError(
+            f"store {path}: there is no such file; check --store or SPENDTREE_STORE, or record "
+            "something first (`spendtree demo`, `spendtree import`)"
+        )
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"store {path}: it cannot be created ({error.strerror}); check that {directory} is "
+            "writable for this user"
+        ) from error
+
+
+def _file_system(directory: str) -> str:
+    """Return the type of the file system that holds a directory, "" where nobody tells."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+            table = [line.split(" ")[1:3] for line in mounts]
+    except OSError:
+        return ""
+    real = os.path.realpath(directory)
+    best = ("", "")
+    for point, kind in table:
+        point = point.replace("\\040", " ")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best[0]):
+            best = (point, kind)
+    return best[1]
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    """Set the file up, or bring it to the newest schema; several processes may do so at once."""
+    version = _version(connection, path)
+    steps = schema_steps()
+    if version > len(steps):
+        raise StoreError(
+            f"store {path}: its schema is version {version}, this Spendtree knows {len(steps)}; "
+            "a newer Spendtree wrote it: upgrade this one"
+        )
+    if version < len(steps):
+        if version == 0:
+            connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        _use_wal(connection, path)
+        connection.execute("BEGIN IMMEDIATE")
+        for number in range(_version(connection, path) + 1, len(steps) + 1):
+            for statement in _statements(steps[number - 1]):
+                connection.execute(statement)
+            if number == 1:
+                connection.execute(
+                    "INSERT INTO meta VALUES ('store_id', ?)", (os.urandom(4).hex(),)
+                )
+            connection.execute(f"PRAGMA user_version={number}")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute("COMMIT")
+    else:
+        _use_wal(connection, path)
+
+
+def _use_wal(connection: sqlite3.Connection, path: str) -> None:
+    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(f"store {path}: SQLite cannot use a write-ahead log here (mode {mode})")
+
+
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables and application != APPLICATION_ID:
+        raise StoreError(
+            f"store {path}: that is another program's database; name a file of its own"
+        )
+    return version
+
+
+def schema_steps() -> list[str]:
+    """Return the texts of the schema's steps; step n brings a store to version n."""
+    names = sorted(name for name in os.listdir(SCHEMA) if name.endswith(".sql"))
+    texts = []
+    for name in names:
+        with open(os.path.join(SCHEMA, name), encoding="utf-8") as file:
+            texts.append(file.read())
+    return texts
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script: `executescript` would commit the transaction it runs in."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if line.rstrip().endswith(";") and sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,137 @@
+"""The numbers under which a SQLite store keeps what repeats: accounts, contexts, requests, owner.
+
+Writing looks a number up in a dictionary; a new name is inserted in the running transaction and
+forgotten if that is undone. Reading goes the other way.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from spendtree.errors import StoreError
+from spendtree.event import Context, Request
+from spendtree.store import owner
+from spendtree.store.database import Database
+
+Execute = Callable[..., Any]
+Name = TypeVar("Name")
+
+KEPT = 50_000
+"""Names remembered per kind; a program of a million sessions must not remember them all."""
+
+
+class Names:
+    """Numbers of one store's names, for the thread that holds the database's lock."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.accounts: dict[str, int] = {}
+        self.contexts: dict[Context, int] = {}
+        self.requests: dict[Request, int] = {}
+        self._owners: dict[int, int] = {}
+        self.fresh: list[tuple[dict[Any, int], Any]] = []
+        """What the running transaction made: cleared by a commit, undone by a rollback."""
+
+    def account(self, execute: Execute, id: str) -> int:
+        """Return an account's number; StoreError if it was never opened."""
+        row = execute("SELECT no FROM account WHERE id=?", (id,)).fetchone()
+        if row is None:
+            raise StoreError(f"store {self._database.path}: account {id!r} is not open")
+        self._remember(self.accounts, id, row[0])
+        number: int = row[0]
+        return number
+
+    def numbers(self, execute: Execute, path: Sequence[str]) -> list[int]:
+        """Return the numbers of a path's accounts."""
+        known = self.accounts
+        return [known.get(id) or self.account(execute, id) for id in path]
+
+    def context(self, execute: Execute, context: Context) -> int:
+        """Return a context's number, making one for a new context."""
+        values = (*context[:9], json.dumps(context.path), context.origin)
+        cursor = execute(
+            "INSERT INTO context (session, customer, team, agent, run, parent, level, cycle, "
+            "task_id, path, origin) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            values,
+        )
+        return self._remember(self.contexts, context, cursor.lastrowid)
+
+    def request(self, execute: Execute, request: Request) -> int:
+        """Return a request's number, making one for a new request."""
+        execute(
+            "INSERT INTO request (provider, model, purpose) VALUES (?,?,?) ON CONFLICT DO NOTHING",
+            request,
+        )
+        row = execute(
+            "SELECT no FROM request WHERE provider=? AND model=? AND purpose=?", request
+        ).fetchone()
+        return self._remember(self.requests, request, row[0])
+
+    def owner(self, execute: Execute) -> int:
+        """Return this process' number; a forked child is another process."""
+        generation = self._database.generation
+        known = self._owners.get(generation)
+        if known is not None:
+            return known
+        here = owner.current()
+        find = "SELECT no FROM owner WHERE host=? AND boot=? AND pid=? AND start=?"
+        row = execute(find, here).fetchone()
+        if row is None:
+            execute("INSERT INTO owner (host, boot, pid, start) VALUES (?,?,?,?)", here)
+            row = execute(find, here).fetchone()
+        return self._remember(self._owners, generation, row[0])
+
+    def rolled_back(self) -> None:
+        """Forget what the transaction that has been undone made."""
+        for table, name in self.fresh:
+            table.pop(name, None)
+        self.fresh.clear()
+
+    def _remember(self, table: dict[Any, int], name: Any, number: int | None) -> int:
+        assert number is not None
+        if len(table) >= KEPT:
+            table.clear()
+        table[name] = number
+        self.fresh.append((table, name))
+        return number
+
+
+class Readings:
+    """Contexts and requests by number, for the thread that is inside `Database.reading`."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[int, Context] = {}
+        self._requests: dict[int, Request] = {}
+
+    def contexts(self, execute: Execute, numbers: set[int]) -> dict[int, Context]:
+        """Return the contexts of some numbers."""
+        sql = (
+            "SELECT no, session, customer, team, agent, run, parent, level, cycle, task_id, path, "
+            "origin FROM context"
+        )
+        for row in _rows(execute, sql, numbers - self._contexts.keys()):
+            self._contexts[row[0]] = Context._make(
+                (*row[1:10], tuple(json.loads(row[10])), row[11])
+            )
+        return _picked(self._contexts, numbers)
+
+    def requests(self, execute: Execute, numbers: set[int]) -> dict[int, Request]:
+        """Return the requests of some numbers."""
+        sql = "SELECT no, provider, model, purpose FROM request"
+        for row in _rows(execute, sql, numbers - self._requests.keys()):
+            self._requests[row[0]] = Request(*row[1:])
+        return _picked(self._requests, numbers)
+
+
+def _rows(execute: Execute, sql: str, missing: set[int]) -> Iterator[tuple[Any, ...]]:
+    numbers = sorted(missing)
+    for first in range(0, len(numbers), 500):
+        some = tuple(numbers[first : first + 500])
+        yield from execute(f"{sql} WHERE no IN ({','.join('?' * len(some))})", some).fetchall()
+
+
+def _picked(known: dict[int, Name], numbers: set[int]) -> dict[int, Name]:
+    picked = {number: known[number] for number in numbers}
+    if len(known) > KEPT:
+        known.clear()
+    return picked

@@ -1,0 +1,150 @@
+"""The reading side of the SQLite engine: short reads by page, so that the WAL can be emptied."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from spendtree.account import Account, Balance
+from spendtree.event import Context, Event, Kind, Request
+from spendtree.store.database import Database
+from spendtree.store.names import Execute, Readings
+from spendtree.store.protocol import Cursor, Page, Totals
+from spendtree.store.rows import SELECT_EVENT, to_events
+
+PAGE = 2_000
+"""Events of a page: some 10 ms of reading, after which a checkpoint gets its turn."""
+
+# Split at a million before summing: SQLite's SUM raises an error beyond 9.2 million dollars.
+TOTALS = """
+SELECT context, sum(kind IN (5,6)), sum(kind IN (5,6) AND status=2), sum(kind=6),
+  sum(cost IS NULL AND kind IN (5,7)), sum(input), sum(output), sum(cache_read),
+  sum(cache_write + cache_write_1h),
+  sum(CASE WHEN kind=6 THEN 0 ELSE cost / 1000000 END),
+  sum(CASE WHEN kind=6 THEN 0 ELSE cost % 1000000 END),
+  sum(CASE kind WHEN 6 THEN held / 1000000 WHEN 7 THEN -held / 1000000 ELSE 0 END),
+  sum(CASE kind WHEN 6 THEN held % 1000000 WHEN 7 THEN -held % 1000000 ELSE 0 END),
+  min(CASE WHEN duration IS NULL THEN 0 ELSE at - duration END), max(at), min(seq)
+FROM event WHERE kind IN (5,6,7,9)
+"""
+
+
+class Reading:
+    """What can be asked of a store without changing it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._names = Readings()
+
+    def read(self, cursor: Cursor, limit: int) -> Page:
+        """Return at most `limit` events after the cursor."""
+        after = int(cursor or 0)
+        events = self._events("WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit + 1))
+        more = len(events) > limit
+        del events[limit:]
+        return Page(events, Cursor(str(events[-1].seq if events else after)), more)
+
+    def events(self, session: str | None, kinds: Collection[int] | None) -> Iterator[Event]:
+        """Iterate over events in log order, of one session or some kinds."""
+        where, values = ["seq > ?"], []
+        if session is not None:
+            where.append("context IN (SELECT no FROM context WHERE session=?)")
+            values.append(session)
+        if kinds is not None:
+            where.append(f"kind IN ({','.join(str(int(kind)) for kind in kinds)})")
+            if Kind.CALL not in kinds:
+                where.append("kind <> 5")  # said again: it makes the partial index usable
+        condition = f"WHERE {' AND '.join(where)} ORDER BY seq LIMIT {PAGE}"
+        after, full = 0, True
+        while full:
+            page = self._events(condition, (after, *values))
+            yield from page
+            full = len(page) == PAGE
+            after = page[-1].seq if page else after
+
+    def find(self, id: bytes, kind: int) -> Event | None:
+        """Return the event of that id and kind."""
+        found = self._events("WHERE id=? AND kind=?", (id, kind))
+        return found[0] if found else None
+
+    def first_hold(self, id: bytes) -> tuple[Context, int] | None:
+        """Return context and amount of a hold, also of one that has ended."""
+        rows = self._database.query(
+            "SELECT context, amount FROM hold WHERE id=?1 UNION ALL "
+            "SELECT context, held FROM event WHERE id=?1 AND kind IN (5,6) LIMIT 1",
+            (id,),
+        )
+        return (self.context(rows[0][0]), rows[0][1]) if rows else None
+
+    def context(self, number: int) -> Context:
+        """Return a context by number."""
+        return self._database.reading(lambda e: self._names.contexts(e, {number}))[number]
+
+    def request(self, number: int) -> Request:
+        """Return a request by number."""
+        return self._database.reading(lambda e: self._names.requests(e, {number}))[number]
+
+    def balance(self, account: str) -> Balance | None:
+        """Return an account's money, None if it is not known."""
+        rows = self._database.query(
+            "SELECT cap, spent, presumed, held FROM account WHERE id=?", (account,)
+        )
+        return Balance(*rows[0]) if rows else None
+
+    def accounts(self, kind: str | None) -> Iterator[tuple[Account, Balance]]:
+        """Iterate over the accounts in the order of their opening."""
+        after, full = 0, True
+        while full:
+            rows = self._database.query(
+                "SELECT no, id, kind, session, agent, customer, team, period, cap, spent, "
+                "presumed, held FROM account WHERE no > ?1 AND (?2 IS NULL OR kind = ?2) "
+                f"ORDER BY no LIMIT {PAGE}",
+                (after, kind),
+            )
+            for row in rows:
+                yield Account(*row[1:8]), Balance(*row[8:])
+            full = len(rows) == PAGE
+            after = rows[-1][0] if rows else after
+
+    def open_holds(self) -> int:
+        """Count the holds that have not ended."""
+        count: int = self._database.query("SELECT count(*) FROM hold")[0][0]
+        return count
+
+    def totals(self, session: str | None) -> list[Totals]:
+        """Return the sums of calls by context, contexts in the order of their first call."""
+        sql, values = TOTALS, ()  # type: tuple[str, tuple[Any, ...]]
+        if session is not None:
+            sql += "AND context IN (SELECT no FROM context WHERE session=?) "
+            values = (session,)
+        rows = self._database.query(sql + "GROUP BY context ORDER BY min(seq)", values)
+        contexts = self._database.reading(
+            lambda execute: self._names.contexts(execute, {row[0] for row in rows})
+        )
+        return _merged([_totals(contexts[row[0]], row) for row in rows])
+
+    def _events(self, condition: str, values: tuple[Any, ...]) -> list[Event]:
+        def body(execute: Execute) -> list[Event]:
+            rows = execute(f"{SELECT_EVENT} {condition}", values).fetchall()
+            contexts = self._names.contexts(execute, {row[4] for row in rows})
+            requests = self._names.requests(execute, {row[5] for row in rows})
+            return to_events(rows, contexts, requests)
+
+        return self._database.reading(body)
+
+
+def _totals(context: Context, row: tuple[Any, ...]) -> Totals:
+    cost = (row[9] or 0) * 10**6 + (row[10] or 0)
+    presumed = row[11] * 10**6 + row[12]
+    return Totals._make((context, *row[1:9], cost, presumed, row[13], row[14]))
+
+
+def _merged(rows: list[Totals]) -> list[Totals]:
+    """Add up rows of one context: two processes may have stored it under two numbers."""
+    merged: dict[Context, Totals] = {}
+    for row in rows:
+        known = merged.get(row.context)
+        if known is not None:
+            sums = [a + b for a, b in zip(known[1:11], row[1:11], strict=True)]
+            first, last = min(known.first_at, row.first_at), max(known.last_at, row.last_at)
+            row = Totals._make((row.context, *sums, first, last))
+        merged[row.context] = row
+    return list(merged.values())

@@ -1,0 +1,443 @@
+"""The SQLite engine: the ledger's verbs as guarded statements, one transaction each.
+
+A hold is one conditional UPDATE over the path whose row count says whether every account agreed;
+read-decide-write in Python takes twice as long (measured: 87 against 44 us for hold and settle).
+"""
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NoReturn, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+from spendtree import account as rules
+from spendtree.account import Account, Balance, Denial, Grant
+from spendtree.errors import LedgerConflictError, StoreError
+from spendtree.event import Context, Event, Kind, Request
+from spendtree.store import owner as owners
+from spendtree.store import statements
+from spendtree.store.database import Database
+from spendtree.store.names import Execute, Names
+from spendtree.store.protocol import START, Cursor, Opened, Page, Settlement, Totals
+from spendtree.store.reading import Reading
+from spendtree.store.rows import INSERT_EVENT, INSERT_NEW_EVENT, from_event
+
+SYNCHRONOUS = ("normal", "full")
+
+Answer = TypeVar("Answer")
+
+
+class SqliteStore:
+    """A store in one SQLite file, for many threads and many processes of one host."""
+
+    def __init__(self, path: str, *, synchronous: str = "normal", create: bool = True) -> None:
+        self.url = f"sqlite:///{path}" + ("?synchronous=full" if synchronous == "full" else "")
+        self._database = Database(path, synchronous=synchronous, create=create)
+        self._names = Names(self._database)
+        self._reading = Reading(self._database)
+        self._granted: dict[bytes, tuple[int, tuple[int, ...]]] = {}
+        self.id: str = self._database.query("SELECT value FROM meta WHERE key='store_id'")[0][0]
+
+    # Verbs: the three that every call runs are written out, the others share `_verb`.
+
+    def hold(
+        self,
+        id: bytes,
+        path: Sequence[str],
+        amount: int,
+        floor: int | None = None,
+        *,
+        context: Context,
+        request: Request,
+        at: int,
+        lenient: Collection[str] = (),
+    ) -> Grant | Denial:
+        """Reserve money at every account of the path, or nowhere."""
+        database, names = self._database, self._names
+        with database.lock:
+            try:
+                execute = database.begin()
+                known = names.accounts
+                try:
+                    numbers = tuple([known[name] for name in path])
+                except KeyError:
+                    numbers = tuple(names.numbers(execute, path))
+                answer: Grant | Denial = Grant(amount)
+                if numbers and (
+                    lenient
+                    or execute(statements.guarded_hold(len(numbers)), (amount, *numbers)).rowcount
+                    != len(numbers)
+                ):
+                    answer = self._decide(execute, numbers, path, amount, floor, lenient)
+                if isinstance(answer, Denial):
+                    database.rollback()
+                    names.rolled_back()
+                    if self._reading.first_hold(id) is None:
+                        return answer
+                    return self._replay(id, context, amount, floor)
+                granted = answer.amount
+                row = (
+                    id,
+                    names.contexts.get(context) or names.context(execute, context),
+                    names.requests.get(request) or names.request(execute, request),
+                    granted,
+                    names.owner(execute),
+                    at,
+                )
+                try:
+                    fresh = execute(statements.INSERT_HOLD, row).rowcount
+                except sqlite3.IntegrityError:
+                    fresh = 0
+                if not fresh:
+                    database.rollback()
+                    names.rolled_back()
+                    return self._replay(id, context, amount, floor)
+                database.commit()
+                names.fresh.clear()
+                self._granted[id] = granted, numbers
+                return answer
+            except BaseException as error:
+                self._undo(error)
+
+    def settle(self, id: bytes, cost: int | None, event: Event) -> Settlement:
+        """End a hold with its true cost, or adjust one that lapsed."""
+        database, names = self._database, self._names
+        with database.lock:
+            try:
+                execute = database.begin()
+                held, numbers = self._granted.get(id) or self._hold_of(execute, id)
+                if execute(statements.DELETE_HOLD, (id,)).rowcount != 1:
+                    answer = self._settle_late(execute, id, cost, event)
+                else:
+                    if numbers:
+                        execute(statements.settle(len(numbers)), (held, cost or 0, *numbers))
+                    self._insert(execute, event)
+                    answer = Settlement(Kind.CALL, cost, held)
+                database.commit()
+                names.fresh.clear()
+                self._granted.pop(id, None)
+                return answer
+            except BaseException as error:
+                self._undo(error)
+
+    def void(self, id: bytes, event: Event) -> Settlement:
+        """End a hold as surely not billed."""
+        return self.settle(id, 0, event)
+
+    def lapse(self, id: bytes, event: Event) -> Settlement:
+        """End a hold as unknown: its money is presumed spent."""
+
+        def verb(execute: Execute) -> Settlement:
+            held, numbers = self._granted.get(id) or self._hold_of(execute, id)
+            if execute(statements.DELETE_HOLD, (id,)).rowcount != 1:
+                known = self._reading.find(id, Kind.LAPSE)
+                if known is None:
+                    raise LedgerConflictError(f"hold {id.hex()} did not lapse: it ended otherwise")
+                return Settlement(Kind.LAPSE, 0, known.held)
+            self._book_lapse(execute, numbers, held)
+            self._insert(execute, event._replace(kind=Kind.LAPSE, cost=0, held=held))
+            return Settlement(Kind.LAPSE, 0, held)
+
+        answer = self._verb(verb)
+        self._granted.pop(id, None)
+        return answer
+
+    def adjust(self, id: bytes, cost: int | None, event: Event) -> Settlement:
+        """Book the late truth of a lapsed hold."""
+        return self._verb(lambda execute: self._settle_late(execute, id, cost, event))
+
+    def open(self, accounts: Sequence[tuple[Account, int | None]], event: Event) -> Opened:
+        """Open accounts and record the event, or answer the event first recorded."""
+
+        def verb(execute: Execute) -> Opened:
+            for account, cap in accounts:
+                self._open(execute, account, cap)
+            known = self._reading.find(event.id, event.kind)
+            if known is None:
+                self._insert(execute, event)
+            return Opened(known or event, known is None)
+
+        return self._verb(verb)
+
+    def transfer(self, id: bytes, source: str, target: str, amount: int, event: Event) -> str:
+        """Move free money between the caps of two accounts."""
+
+        def verb(execute: Execute) -> str:
+            if self._is_replay(execute, event):
+                return ""
+            numbers = self._names.numbers(execute, (source, target))
+            (_, giver), (_, taker) = self._balances(execute, numbers, (source, target))
+            moved = rules.transfer(giver, taker, amount)
+            if isinstance(moved, str):
+                return moved
+            for number, balance in zip(numbers, moved, strict=True):
+                execute("UPDATE account SET cap=? WHERE no=?", (balance.cap, number))
+            self._insert(execute, event)
+            return ""
+
+        return self._verb(verb)
+
+    def set_cap(self, id: bytes, account: str, cap: int | None, event: Event) -> Balance:
+        """Change an account's cap."""
+
+        def verb(execute: Execute) -> Balance:
+            numbers = self._names.numbers(execute, (account,))
+            if not self._is_replay(execute, event):
+                execute("UPDATE account SET cap=? WHERE no=?", (cap, numbers[0]))
+                self._insert(execute, event)
+            return self._balances(execute, numbers, (account,))[0][1]
+
+        return self._verb(verb)
+
+    def append(self, event: Event) -> bool:
+        """Record an event that moves no money; False if it was known."""
+
+        def verb(execute: Execute) -> bool:
+            if self._is_replay(execute, event):
+                return False
+            self._insert(execute, event)
+            return True
+
+        return self._verb(verb)
+
+    def load(self, accounts: Sequence[Account], events: Sequence[Event]) -> int:
+        """Book finished calls without holds; answer how many events were new."""
+
+        def verb(execute: Execute) -> int:
+            for account in accounts:
+                self._open(execute, account, None)
+            charges: dict[int, list[int]] = {}
+            fresh = 0
+            for event in events:
+                row = self._row(execute, event)
+                if execute(INSERT_NEW_EVENT, row).rowcount != 1:
+                    continue
+                fresh += 1
+                spent, presumed = _charge(event)
+                if spent or presumed:
+                    for number in self._names.numbers(execute, event.context.path):
+                        charge = charges.setdefault(number, [0, 0])
+                        charge[0] += spent
+                        charge[1] += presumed
+            for number, (spent, presumed) in charges.items():
+                execute(
+                    "UPDATE account SET spent=spent+?, presumed=presumed+? WHERE no=?",
+                    (spent, presumed, number),
+                )
+            return fresh
+
+        return self._verb(verb)
+
+    def lapse_abandoned(self, *, now: int, idle: int) -> int:
+        """Lapse holds of dead processes of this host, and of other hosts after `idle` us."""
+        owned = self._database.query(
+            "SELECT DISTINCT owner.no, host, boot, pid, start FROM hold "
+            "JOIN owner ON owner.no = hold.owner"
+        )
+        here = owners.current()
+        lapsed = 0
+        for number, *rest in owned:
+            dead = owners.Owner(*rest).is_dead(here)
+            if dead is not False:
+                before = now + 1 if dead else now - idle
+                lapsed += self._lapse_of(number, before, now)
+        return lapsed
+
+    # Reading.
+
+    def balance(self, account: str) -> Balance | None:
+        """Return an account's money, None if it is not known."""
+        return self._reading.balance(account)
+
+    def accounts(self, kind: str | None = None) -> Iterator[tuple[Account, Balance]]:
+        """Iterate over the accounts, in pages."""
+        return self._reading.accounts(kind)
+
+    def open_holds(self) -> int:
+        """Count the holds that have not ended."""
+        return self._reading.open_holds()
+
+    def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
+        """Return events after the cursor; one writer at a time, so none can commit below."""
+        return self._reading.read(cursor, limit)
+
+    def events(
+        self, *, session: str | None = None, kinds: Collection[int] | None = None
+    ) -> Iterator[Event]:
+        """Iterate over events in log order, of one session or some kinds, in pages."""
+        return self._reading.events(session, kinds)
+
+    def find(self, id: bytes, kind: int) -> Event | None:
+        """Return the event of that id and kind."""
+        return self._reading.find(id, kind)
+
+    def totals(self, session: str | None = None) -> list[Totals]:
+        """Return the sums of calls by context."""
+        return self._reading.totals(session)
+
+    def close(self) -> None:
+        """Close the file; it opens again on use."""
+        self._database.close()
+
+    # Pieces of verbs; each runs inside a transaction.
+
+    def _verb(self, body: Callable[[Execute], Answer]) -> Answer:
+        database, names = self._database, self._names
+        with database.lock:
+            try:
+                answer = body(database.begin())
+                database.commit()
+                names.fresh.clear()
+                return answer
+            except BaseException as error:
+                self._undo(error)
+
+    def _undo(self, error: BaseException) -> NoReturn:
+        self._database.rollback()
+        self._names.rolled_back()
+        if isinstance(error, sqlite3.Error):
+            raise self._database.translate(error) from error
+        raise error
+
+    def _row(self, execute: Execute, event: Event) -> tuple[object, ...]:
+        names = self._names
+        context, request = event.context, event.request
+        return from_event(
+            event,
+            names.contexts.get(context) or names.context(execute, context),
+            names.requests.get(request) or names.request(execute, request),
+        )
+
+    def _insert(self, execute: Execute, event: Event) -> None:
+        execute(INSERT_EVENT, self._row(execute, event))
+
+    def _open(self, execute: Execute, account: Account, cap: int | None) -> None:
+        if account.id not in self._names.accounts:
+            execute(statements.OPEN_ACCOUNT, (*account, cap))
+            self._names.account(execute, account.id)
+
+    def _balances(
+        self, execute: Execute, numbers: Sequence[int], path: Sequence[str]
+    ) -> list[tuple[str, Balance]]:
+        found = []
+        for number, name in zip(numbers, path, strict=True):
+            row = execute(
+                "SELECT cap, spent, presumed, held FROM account WHERE no=?", (number,)
+            ).fetchone()
+            found.append((name, Balance(*row)))
+        return found
+
+    def _decide(
+        self,
+        execute: Execute,
+        numbers: Sequence[int],
+        path: Sequence[str],
+        amount: int,
+        floor: int | None,
+        lenient: Collection[str],
+    ) -> Grant | Denial:
+        """Take the pure rule's way: for partial grants, unenforced caps and to name who denies."""
+        self._database.rollback()
+        self._names.rolled_back()
+        execute = self._database.begin()
+        self._names.numbers(execute, path)
+        answer = rules.admit(self._balances(execute, numbers, path), amount, floor, lenient)
+        if isinstance(answer, Grant):
+            execute(statements.hold(len(numbers)), (answer.amount, *numbers))
+        return answer
+
+    def _replay(self, id: bytes, context: Context, amount: int, floor: int | None) -> Grant:
+        """Answer a hold that was made before."""
+        first = self._reading.first_hold(id)
+        least = amount if floor is None else floor
+        if first is None or first[0] != context or not least <= first[1] <= amount:
+            raise LedgerConflictError(f"hold {id.hex()} was made before with another payload")
+        return Grant(first[1])
+
+    def _hold_of(self, execute: Execute, id: bytes) -> tuple[int, tuple[int, ...]]:
+        """Return amount and accounts of a hold that this process does not remember."""
+        row = execute("SELECT amount, context FROM hold WHERE id=?", (id,)).fetchone()
+        if row is None:
+            return 0, ()
+        context = self._reading.context(row[1])
+        return row[0], tuple(self._names.numbers(execute, context.path))
+
+    def _settle_late(
+        self, execute: Execute, id: bytes, cost: int | None, event: Event
+    ) -> Settlement:
+        """Answer a settlement that was made before, or turn it into the adjustment of a lapse."""
+        for kind in (Kind.CALL, Kind.ADJUSTMENT):
+            known = self._reading.find(id, kind)
+            if known is not None:
+                if known.cost != cost:
+                    raise LedgerConflictError(f"call {id.hex()} was settled with another cost")
+                return Settlement(kind, known.cost, known.held)
+        lapsed = self._reading.find(id, Kind.LAPSE)
+        if lapsed is None:
+            raise LedgerConflictError(f"no hold {id.hex()} is known")
+        numbers = self._names.numbers(execute, lapsed.context.path)
+        if numbers:
+            execute(statements.adjust(len(numbers)), (lapsed.held, cost or 0, *numbers))
+        self._insert(execute, event._replace(kind=Kind.ADJUSTMENT, cost=cost, held=lapsed.held))
+        return Settlement(Kind.ADJUSTMENT, cost, lapsed.held)
+
+    def _book_lapse(self, execute: Execute, numbers: Sequence[int], held: int) -> None:
+        if numbers:
+            execute(statements.lapse(len(numbers)), (held, *numbers))
+
+    def _is_replay(self, execute: Execute, event: Event) -> bool:
+        known = self._reading.find(event.id, event.kind)
+        if known is None:
+            return False
+        if (known.context, known.cost, known.held, known.status) != (
+            event.context,
+            event.cost,
+            event.held,
+            event.status,
+        ):
+            raise LedgerConflictError(f"event {event.id.hex()} was recorded with another payload")
+        return True
+
+    def _lapse_of(self, owner: int, before: int, now: int) -> int:
+        def verb(execute: Execute) -> int:
+            rows = execute(
+                "SELECT id, context, request, amount, at FROM hold WHERE owner=? AND at < ?",
+                (owner, before),
+            ).fetchall()
+            for id, context_number, request_number, amount, at in rows:
+                context = self._reading.context(context_number)
+                request = self._reading.request(request_number)
+                numbers = self._names.numbers(execute, context.path)
+                execute(statements.DELETE_HOLD, (id,))
+                self._book_lapse(execute, numbers, amount)
+                self._insert(
+                    execute,
+                    Event(0, Kind.LAPSE, now, id, context, request)._replace(
+                        held=amount,
+                        status="lapsed",
+                        started=at,
+                        data={"reason": "its process ended before the call did"},
+                    ),
+                )
+            return len(rows)
+
+        return self._verb(verb)
+
+
+def _charge(event: Event) -> tuple[int, int]:
+    """Return what a finished call adds to `spent` and to `presumed`."""
+    if event.kind == Kind.LAPSE:
+        return 0, event.held
+    return (event.cost or 0, 0) if event.kind in (Kind.CALL, Kind.TOOL) else (0, 0)
+
+
+def open_sqlite(url: str, *, create: bool) -> SqliteStore:
+    """Open the store of a `sqlite:///` URL; StoreError says what is wrong with it."""
+    place, _, query = url.removeprefix("sqlite:///").partition("?")
+    path = unquote(place)
+    if not path:
+        raise StoreError(f"store {url!r}: name a file, like sqlite:///spend.db")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    synchronous = options.pop("synchronous", "normal").lower()
+    if options or synchronous not in SYNCHRONOUS:
+        raise StoreError(f"store {url!r}: the only option is ?synchronous=normal or =full")
+    return SqliteStore(path, synchronous=synchronous, create=create)
