@@ -1,3 +1,63 @@
 """Who spends what in a multi-agent LLM system, stopped before it spends more than it may."""
 
+from spendtree.call import Call
+from spendtree.default import (
+    agent,
+    call,
+    configure,
+    cycle,
+    gather,
+    purpose,
+    session,
+)
+from spendtree.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    EnvelopeExhaustedError,
+    ImportFormatError,
+    LedgerConflictError,
+    MoneyError,
+    ScopeError,
+    SpendtreeError,
+    StoreError,
+    StoreUnavailableError,
+    UnknownPriceError,
+    UsageError,
+)
+from spendtree.propagation import ThreadPoolExecutor
+from spendtree.scope import Agent, Cycle, Scope, Session, current
+from spendtree.tracker import Spendtree
+from spendtree.usage import Usage
+
+__all__ = [
+    "Agent",
+    "BudgetExceededError",
+    "Call",
+    "ConfigurationError",
+    "Cycle",
+    "EnvelopeExhaustedError",
+    "ImportFormatError",
+    "LedgerConflictError",
+    "MoneyError",
+    "Scope",
+    "ScopeError",
+    "Session",
+    "Spendtree",
+    "SpendtreeError",
+    "StoreError",
+    "StoreUnavailableError",
+    "ThreadPoolExecutor",
+    "UnknownPriceError",
+    "Usage",
+    "UsageError",
+    "agent",
+    "call",
+    "configure",
+    "current",
+    "cycle",
+    "gather",
+    "purpose",
+    "session",
+]
+
 __version__ = "0.1.0"

@@ -61,7 +61,10 @@ def _scaled(value: Decimal, round_up: bool) -> int | None:
 
 
 def to_usd(pico: int) -> Decimal:
-    """Return pico-dollars as exact `Decimal` dollars, without trailing zeros or exponent."""
+    """Return pico-dollars as exact `Decimal` dollars, without trailing zeros.
+
+    Write it with `f"{dollars:f}"`: `str` of a Decimal below a micro-dollar is "1E-12".
+    """
     sign, digits = ("-", -pico) if pico < 0 else ("", pico)
     whole, fraction = divmod(digits, PICO_PER_USD)
     if not fraction:

@@ -52,12 +52,13 @@ def breakdown(source: Iterable[Event] | SessionTree) -> dict[str, Decimal]:
 class _Branch:
     """What is known so far of one run, or (as the branch "") of the session itself."""
 
-    __slots__ = ("context", "data", "ended", "models", "started", "status", "sums")
+    __slots__ = ("context", "data", "ended", "models", "reason", "started", "status", "sums")
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.data: dict[str, Any] = {}
         self.status = OPEN
+        self.reason = ""
         self.started: int | None = None
         self.ended: int | None = None
         self.sums = [0] * len(Sums._fields)
@@ -69,12 +70,14 @@ class _Branch:
             if event.kind != Kind.TOOL:
                 _tally(self.models.setdefault(event.request.model, [0, 0]), event)
         elif event.kind == Kind.DENIED:
-            self.sums[4] += 1
+            # In mode "warn" the call that would have been denied was made.
+            self.sums[4] += not (event.data or {}).get("would")
         elif event.kind in _OPENED:
             self.context, self.data = event.context, event.data or {}
             self.started = event.started or event.at
         elif event.kind in _CLOSED:
             self.status, self.ended = event.status, event.at
+            self.reason = str((event.data or {}).get("reason") or "")
 
 
 class _Growth:
@@ -126,6 +129,7 @@ def _session_tree(growth: _Growth, session: str) -> SessionTree:
         customer=top.context.customer if session else "",
         team=top.context.team if session else "",
         status=top.status if session else UNATTRIBUTED,
+        reason=top.reason,
         started=growth.first_at if top.started is None else top.started,
         ended=top.ended,
         ceiling_usd=None if ceiling is None else to_usd(ceiling),
@@ -178,6 +182,7 @@ def _node(branch: _Branch, children: tuple[Node, ...]) -> Node:
         task=str(branch.data.get("task") or ""),
         cycle=context.cycle,
         status=branch.status,
+        reason=branch.reason,
         started=branch.started,
         ended=branch.ended,
         own=own,

@@ -76,8 +76,9 @@ class Node:
     """One run of an agent: what it spent itself (`own`) and with all that it spawned (`subtree`).
 
     `run` is "" for calls that name an agent but no run. `status` is open, succeeded, failed or
-    exhausted; `started` and `ended` are None where they are not known. `models` stand dearest
-    first and are of its own calls, `children` in the order in which they were opened.
+    exhausted, `reason` what its end was given; `started` and `ended` are None where they are not
+    known. `models` stand dearest first and are of its own calls, `children` in the order in which
+    they were opened.
     """
 
     run: str
@@ -87,6 +88,7 @@ class Node:
     task: str
     cycle: int
     status: str
+    reason: str
     started: int | None
     ended: int | None
     own: Sums
@@ -104,6 +106,7 @@ class Node:
             "task": self.task,
             "routing_cycle": self.cycle,
             "status": self.status,
+            "reason": self.reason,
             "started": iso(self.started),
             "ended": iso(self.ended),
             "own": self.own.to_dict(),
@@ -149,6 +152,7 @@ class SessionTree:
     customer: str
     team: str
     status: str
+    reason: str
     started: int | None
     ended: int | None
     ceiling_usd: Decimal | None
@@ -182,6 +186,7 @@ class SessionTree:
             "customer": self.customer,
             "team": self.team,
             "status": self.status,
+            "reason": self.reason,
             "started": iso(self.started),
             "ended": iso(self.ended),
             "ceiling_usd": None if self.ceiling_usd is None else f"{self.ceiling_usd:f}",

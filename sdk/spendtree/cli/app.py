@@ -1,0 +1,67 @@
+"""The command line put together: commands, `--version`, and errors as one line; no command here."""
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import spendtree
+from spendtree.cli import demo, importing, sessions, tree
+from spendtree.errors import SpendtreeError
+
+EPILOG = "The store is --store, else SPENDTREE_STORE, else sqlite:///spendtree.db here."
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` name and return its exit code."""
+    _replace_unprintable()
+    command = typer.main.get_command(create_app())
+    given = None if arguments is None else list(arguments)
+    try:
+        command.main(args=given, prog_name="spendtree")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except (SpendtreeError, OSError) as error:
+        print(f"spendtree: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def create_app() -> typer.Typer:
+    """Return the application with all its commands."""
+    app = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        epilog=EPILOG,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_spendtree)
+    app.command("demo")(demo.demo)
+    app.command("import")(importing.import_traces)
+    app.command("sessions")(sessions.sessions)
+    app.command("tree")(tree.tree)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"spendtree {spendtree.__version__}")
+        raise typer.Exit
+
+
+def _spendtree(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which version."),
+    ] = False,
+) -> None:
+    """Who spends what in a multi-agent LLM system: read it from a store, or bring traces in."""
+
+
+def _replace_unprintable() -> None:
+    """Let a terminal without Unicode show `?` instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

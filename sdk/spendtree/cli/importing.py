@@ -1,0 +1,95 @@
+"""`spendtree import`: traces that agents left elsewhere, brought into a store."""
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spendtree.cli import output
+from spendtree.config import load_config
+from spendtree.ingest import ImportReport, import_files
+from spendtree.pricing import PriceBook
+from spendtree.store import open_store
+
+
+def import_traces(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Trace files, also gzipped.")
+    ],
+    store: output.StoreOption = output.DEFAULT_STORE,
+    customer: Annotated[
+        str, typer.Option(metavar="NAME", help="Who is billed, where the traces name nobody.")
+    ] = "",
+    team: Annotated[
+        str, typer.Option(metavar="NAME", help="Who owns the spend, where the traces name nobody.")
+    ] = "",
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--history",
+            help="Count the spans like live ones, or keep them out of counters and budgets. "
+            "Must be said for a store that already has live spans.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "--prices-file",
+            envvar="SPENDTREE_CONFIG",
+            metavar="FILE.yaml",
+            help="Configuration whose `prices:` win over the catalogue.",
+        ),
+    ] = None,
+    as_json: output.JsonOption = False,
+) -> None:
+    """Import traces: OpenTelemetry, OpenInference, Langfuse, and Spendtree's own span records.
+
+    Each LLM call counts once, and importing a file again changes nothing. What cannot be read is
+    named on stderr with file and position; the rest is imported, and the exit code is 1.
+    """
+    prices = PriceBook(load_config(config).prices)
+    with closing(open_store(store)) as opened:
+        report = import_files(
+            opened,
+            files,
+            prices=prices,
+            history=None if live is None else not live,
+            customer=customer,
+            team=team,
+        )
+    for problem in report.problems:
+        output.warn(f"{problem.file}:{problem.position}: {problem.reason}")
+    if as_json:
+        output.write_json(asdict(report))
+    else:
+        _say(report, store)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def _say(report: ImportReport, store: str) -> None:
+    plural = output.plural
+    read = f"{plural(report.files, 'file')}, {plural(report.spans_read, 'span')} read"
+    found = ", ".join(
+        plural(count, noun)
+        for count, noun in (
+            (report.sessions, "session"),
+            (report.runs, "agent run"),
+            (report.calls, "call"),
+        )
+    )
+    marked = [
+        f"{count:,} {word}"
+        for count, word in (
+            (report.failed_calls, "failed"),
+            (report.unpriced, "of unknown price"),
+            (report.unmetered, "without a usage"),
+        )
+        if count
+    ]
+    typer.echo(f"{read}: {found}" + (f" ({', '.join(marked)})" if marked else ""))
+    known = f", {report.duplicates:,} known before" if report.duplicates else ""
+    typer.echo(f"{plural(report.new_events, 'new event')}{known}, in {store}")

@@ -1,0 +1,74 @@
+"""The module-level functions of `spendtree`: the scope's Spendtree, else a default one.
+
+The default is made on first use, so that importing reads no environment and opens no file.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from spendtree.call import Call, CallOptions
+from spendtree.scope import Agent, AgentOptions, Cycle, Session, SessionOptions, current
+from spendtree.store.protocol import Store
+from spendtree.tracker import Spendtree
+
+_lock = threading.Lock()
+_default: Spendtree | None = None
+
+
+def configure(
+    store: str | Store | None = None,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+) -> Spendtree:
+    """Make the default Spendtree, which the functions of this module use, and return it.
+
+    `store` is a URL, else SPENDTREE_STORE, else `sqlite:///spendtree.db`; `config` is a path or a
+    mapping, else SPENDTREE_CONFIG. Configuring again serves new sessions; open ones keep theirs.
+    """
+    global _default
+    made = Spendtree(store, config)
+    with _lock:
+        _default = made
+    return made
+
+
+def default() -> Spendtree:
+    """Return the default Spendtree, making it as `configure()` does where there is none."""
+    global _default
+    if _default is None:
+        with _lock:
+            if _default is None:
+                _default = Spendtree()
+    return _default
+
+
+def session(id: str | None = None, **options: Unpack[SessionOptions]) -> Session:
+    """Return a session to enter; see `Spendtree.session`."""
+    return default().session(id, **options)
+
+
+def agent(name: str, **options: Unpack[AgentOptions]) -> Agent:
+    """Return a run of an agent to enter; see `Spendtree.agent`."""
+    return _here().agent(name, **options)
+
+
+def cycle() -> Cycle:
+    """Return the current session's next routing cycle to enter; see `Spendtree.cycle`."""
+    return _here().cycle()
+
+
+def call(model: str, **options: Unpack[CallOptions]) -> Call:
+    """Return a call to enter, charged to the current scope; see `Spendtree.call`."""
+    scope = current()
+    tracker = default() if scope is None else scope.tracker
+    return tracker.call_in(scope, model, **options)
+
+
+def _here() -> Spendtree:
+    scope = current()
+    return default() if scope is None else scope.tracker
+
+
+gather = Spendtree.gather
+purpose = Spendtree.purpose

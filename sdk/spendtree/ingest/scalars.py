@@ -1,0 +1,165 @@
+"""Single values as the dialects write them: token counts, times, ids, amounts, texts.
+
+Real traces hold integers as strings, times in four formats, and ids in decimal and hexadecimal.
+Each function takes anything and returns the one value it can mean, None or "" where nothing is
+told, and raises SpanError where it cannot be meant.
+"""
+
+from base64 import b64decode
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from spendtree.ingest.span import InexactNumberError, SpanError
+from spendtree.usage import TOKENS_MAX
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LAST_US = 253_402_300_800_000_000
+"""The year 10000, where datetime ends."""
+
+# Numbers of a time since 1970 grow a thousandfold from unit to unit; each bound is March 1973 in
+# its unit, before which no trace was recorded.
+_UNITS = ((10**17, 1, 1000), (10**14, 1, 1), (10**11, 1000, 1), (0, 1_000_000, 1))
+"""From this number on: times that, divided by that, gives microseconds (ns, us, ms, s)."""
+
+_LARGEST_TIME = 10**21
+"""Larger than any nanosecond before the year 10000; also keeps infinity from the arithmetic."""
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+LONGEST_TEXT = 1000
+"""Characters kept of a name: what is longer is no name, and labels of that size help nobody."""
+
+
+def tokens(value: Any, what: str) -> int | None:
+    """Return a token count; None if there is none. `what` names it in the message."""
+    if value is None or value == "":
+        return None
+    count: Any = value
+    if isinstance(value, str):
+        count = _number(value, what)
+    if isinstance(count, float) and count.is_integer():
+        count = int(count)
+    if type(count) is not int:
+        raise SpanError(f"{what}: {value!r} is no token count")
+    if not 0 <= count <= TOKENS_MAX:
+        raise SpanError(f"{what}: {value!r} is not between 0 and {TOKENS_MAX}")
+    return count
+
+
+def micros(value: Any, what: str) -> int | None:
+    """Return a time as microseconds since 1970 UTC; None for no time and for 0, "never set".
+
+    Takes ISO 8601 (without an offset it is read as UTC: the source's own zone is not known) and
+    seconds, milli-, micro- or nanoseconds since 1970 as numbers or digits, told by their size.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+        return _iso(value, what)
+    number = _number(value, what) if isinstance(value, str) else value
+    if type(number) not in (int, float) or number >= _LARGEST_TIME:
+        raise SpanError(f"{what}: {value!r} is no time")
+    for least, times, divided in _UNITS:
+        if number >= least:
+            time = int(number * times // divided)
+            break
+    else:
+        raise SpanError(f"{what}: {value!r} is before 1970")
+    if time >= _LAST_US:
+        raise SpanError(f"{what}: {value!r} is after the year 9999")
+    return time or None
+
+
+def trace_id(value: Any) -> str:
+    """Return a trace id as 32 hexadecimal digits where it is one, else the text that it is."""
+    return _id(value, "trace id", 32)
+
+
+def span_id(value: Any) -> str:
+    """Return a span id as 16 hexadecimal digits where it is one, else the text that it is."""
+    return _id(value, "span id", 16)
+
+
+def dollars(value: Any) -> Decimal | None:
+    """Return an amount of dollars that a source states; None for none, 0 and what is no amount.
+
+    It is told beside our own figure and adds up to nothing, so a bad one is not worth a span.
+    """
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount > 0 else None
+
+
+def text(value: Any) -> str:
+    """Return a name as text that every store can hold; "" for what is no name."""
+    if not isinstance(value, str):
+        return str(value) if type(value) is int else ""
+    if len(value) > LONGEST_TEXT:
+        value = value[:LONGEST_TEXT]
+    if value.isascii():
+        return value
+    # A lone surrogate, which JSON can write, is no text: it cannot be encoded.
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return the mapping that a value is, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _number(digits: str, what: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        pass
+    try:
+        return float(digits)
+    except ValueError:
+        raise SpanError(f"{what}: {digits!r} is no number") from None
+
+
+def _iso(value: str, what: str) -> int:
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        raise SpanError(f"{what}: {value!r} is no time") from None
+
+
+def _id(value: Any, what: str, digits: int) -> str:
+    if isinstance(value, str):
+        return _written(value, digits)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        raise InexactNumberError(f"{what}: {value!r} has lost digits")
+    if type(value) is not int or value < 0:
+        raise SpanError(f"{what}: {value!r} is no id")
+    return f"{value:0{digits}x}" if value else ""
+
+
+def _written(value: str, digits: int) -> str:
+    """Read hexadecimal digits, with a prefix ("0x…") or not, base64, and any other text.
+
+    Base64 is what protobuf's own JSON mapping makes of ids (OTLP asks for hexadecimal).
+    """
+    if len(value) == digits and _HEX.issuperset(value):
+        lowered = value.lower()
+        return "" if lowered.strip("0") == "" else lowered
+    if value[:2] == "0x" and _HEX.issuperset(value[2:]):
+        return _written(value[2:].zfill(digits), digits) if len(value) <= digits + 2 else value
+    if len(value) == (digits // 2 + 2) // 3 * 4 and value[-1] == "=":
+        try:
+            return _written(b64decode(value, validate=True).hex(), digits)
+        except ValueError:
+            return text(value)
+    return text(value)

@@ -1,0 +1,125 @@
+"""Names: what may stand in a label, and who keeps a name of its own. Pure.
+
+Labels come from outside: any text, any length, any number of them. Here they become text that
+every scraper takes, and so few different ones that the number of series is bounded.
+"""
+
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+from spendtree.event import Context, Request
+
+OTHER = "_other"
+"""The name of everything that came after a label was full."""
+
+OVERFLOW = "_overflow"
+"""The session of all spend whose session has no series of its own."""
+
+LABEL_MAX = 256
+"""Characters of the longest label."""
+
+BOUNDED = ("customer", "team", "agent", "provider", "model")
+"""The labels whose names come from outside; sessions have bounds of their own."""
+
+# Control characters cut lines in some scrapers, and lone surrogates are no UTF-8.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many series there may be: in all, with a session, and names per label.
+
+    Standing series (without a session) may be `series - session_series`.
+    """
+
+    series: int = 100_000
+    session_series: int = 20_000
+    customers: int = 200
+    teams: int = 200
+    agents: int = 200
+    providers: int = 50
+    models: int = 100
+
+    @property
+    def standing_series(self) -> int:
+        """Return how many series without a session there may be."""
+        return self.series - self.session_series
+
+
+def label_text(text: str) -> str:
+    """Return a text as a label shows it: at most 256 characters, none of them unsafe.
+
+    What had to be changed ends in a digest of the whole, so different texts stay different.
+    """
+    if len(text) <= LABEL_MAX and _UNSAFE.search(text) is None:
+        return text
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return _UNSAFE.sub("\ufffd", text[: LABEL_MAX - 13]) + "~" + digest
+
+
+def level_label(level: int) -> str:
+    """Return a depth as 0 … 4, 5+."""
+    return str(level) if level < 5 else "5+"
+
+
+def cycle_label(cycle: int) -> str:
+    """Return a routing cycle as 1 … 9, 10+."""
+    return str(cycle) if cycle < 10 else "10+"
+
+
+class Who(NamedTuple):
+    """Who spends, as labels: admitted names, and level and routing cycle as they are shown."""
+
+    customer: str
+    team: str
+    agent: str
+    level: str
+    routing_cycle: str
+
+
+class Names:
+    """The names admitted per label: first come, first served, and kept for good."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = {
+            "customer": limits.customers,
+            "team": limits.teams,
+            "agent": limits.agents,
+            "provider": limits.providers,
+            "model": limits.models,
+        }
+        # "" is no name at all and takes no place.
+        self._known: dict[str, dict[str, str]] = {label: {"": ""} for label in self._limits}
+
+    def admit(self, label: str, text: str) -> str:
+        """Return the name that a text is shown under: its own, or `_other`."""
+        known = self._known[label]
+        name = known.get(text)
+        if name is not None:
+            return name
+        name = label_text(text)
+        if name == OTHER or len(known) > self._limits[label]:
+            return OTHER
+        known[text] = name
+        return name
+
+    def who(self, context: Context) -> Who:
+        """Return who spends, as labels."""
+        return Who(
+            self.admit("customer", context.customer),
+            self.admit("team", context.team),
+            self.admit("agent", context.agent),
+            level_label(context.level),
+            cycle_label(context.cycle),
+        )
+
+    def labels(self, who: Who, request: Request, status: str) -> dict[str, str]:
+        """Return every label that a call's context, request and ending give."""
+        return {
+            **who._asdict(),
+            "provider": self.admit("provider", request.provider),
+            "model": self.admit("model", request.model),
+            "status": label_text(status),
+        }
