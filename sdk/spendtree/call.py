@@ -159,7 +159,7 @@ class Call:
         """Price and hold; a Denial that is returned says: busy, wait."""
         if self._open or self._held >= 0:
             raise ScopeError("a call is made once; make a new one for each attempt")
-        ns = time.time_ns()
+        ns = self._tracker.clock()
         tracker, request = self._tracker, self._request
         self._started = ns // 1000
         self._id = new_id(ns)
@@ -295,7 +295,7 @@ class Call:
         return Event(
             0,
             Kind.DENIED,
-            time.time_ns() // 1000,
+            self._tracker.clock() // 1000,
             self._id,
             self._context,
             self._request,
@@ -328,7 +328,7 @@ class Call:
     def _end(self, error: BaseException | None) -> None:
         usage = self._usage
         if usage is not None:
-            at = time.time_ns() // 1000
+            at = self._tracker.clock() // 1000
             sheet = self._sheet
             cost = None if sheet is None else sheet.cost(usage, self._started)
             status = "ok" if error is None else "failed"
@@ -366,7 +366,7 @@ class Call:
             Event(
                 0,
                 kind,
-                time.time_ns() // 1000,
+                self._tracker.clock() // 1000,
                 self._id,
                 self._context,
                 self._request,

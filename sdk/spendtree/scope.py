@@ -9,7 +9,6 @@ import functools
 import inspect
 import os
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
 from types import TracebackType
@@ -266,7 +265,7 @@ class Session(Scope):
     def _open(self) -> None:
         account = rules.session_account(self.id, self._customer or "", self._team or "")
         context = Context(self.id, account.customer, account.team, path=(account.id,))
-        ns = time.time_ns()
+        ns = self._tracker.clock()
         data = {"ceiling": self._ceiling, "expected": self._expected, "auto": self._auto or None}
         opened = self._tracker.store.open(
             [(account, self._ceiling)],
@@ -313,7 +312,7 @@ class Session(Scope):
         event = Event(
             0,
             Kind.SESSION_CLOSED,
-            time.time_ns() // 1000,
+            self._tracker.clock() // 1000,
             derived_id("session", self.id),
             self.context,
             cost=sum(row.cost for row in rows),
@@ -469,7 +468,7 @@ class Agent(Scope):
 
     def _open_below(self, parent: Scope) -> None:
         session, around, before = parent.session, parent.run, parent.context
-        ns = time.time_ns()
+        ns = self._tracker.clock()
         self._id = new_id(ns)
         cycle = before.cycle
         if not _in_cycle(parent) and before.level < 2:
@@ -515,7 +514,7 @@ class Agent(Scope):
             Event(
                 0,
                 Kind.RUN_CLOSED,
-                time.time_ns() // 1000,
+                self._tracker.clock() // 1000,
                 self._id,
                 self.context,
                 cost=cost,

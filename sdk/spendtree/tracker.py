@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from decimal import Decimal
@@ -47,13 +47,16 @@ class Spendtree:
 
     `store` is a URL (`sqlite:///spend.db`, `memory:`) or an open store; without it SPENDTREE_STORE,
     else `sqlite:///spendtree.db`. `config` is a path or a mapping; without it SPENDTREE_CONFIG,
-    else defaults. Raises StoreError and ConfigurationError.
+    else defaults. `clock` returns nanoseconds since 1970 UTC. Raises StoreError and
+    ConfigurationError.
     """
 
     def __init__(
         self,
         store: str | Store | None = None,
         config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        *,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         if config is None:
             config = os.environ.get("SPENDTREE_CONFIG") or None
@@ -62,6 +65,7 @@ class Spendtree:
         if store is None:
             store = os.environ.get("SPENDTREE_STORE") or DEFAULT_URL
         self.store: Store = open_store(store) if isinstance(store, str) else store
+        self.clock = clock
         self.lines = Lines()
         self.unsettled: list[Event] = []
         self.unrecorded_calls = 0
@@ -229,7 +233,7 @@ class Spendtree:
         for account in scope.context.path if path is None else path:
             balance = self.store.balance(account)
             if balance is not None and _is_empty(balance):
-                at = time.time_ns() // 1000
+                at = self.clock() // 1000
                 data = {"account": account, "kind": account_kind(account), "spawn": True}
                 self.record(
                     Event(
@@ -302,7 +306,7 @@ class Spendtree:
             return
         self._swept = now
         self.store.lapse_abandoned(
-            now=time.time_ns() // 1000, idle=SESSION_IDLE_SECONDS * 1_000_000
+            now=self.clock() // 1000, idle=SESSION_IDLE_SECONDS * 1_000_000
         )
 
     def _why_unattributed(self) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from spendtree.cli import output
+from spendtree.cli.grid import Column, grid
 from spendtree.money import format_usd
 from spendtree.tree import CycleCost, GroupNode, ModelCost, Node, SessionTree, Sums, fold
 
@@ -32,7 +33,7 @@ ASCII = Branches("`- ", "|- ", "|  ", "   ")
 
 
 class Mark(NamedTuple):
-    """What went wrong: in few letters for a narrow screen, in words for a wide one."""
+    """How runs ended that did not succeed: in few letters for a narrow screen, or in words."""
 
     sign: str
     words: str
@@ -45,7 +46,7 @@ class Line(NamedTuple):
     indent: str
     name: str
     style: str
-    marks: tuple["Mark", ...]
+    marks: tuple[Mark, ...]
     task: str
     reason: str
     cycle: int
@@ -60,9 +61,19 @@ def draw(console: Console, tree: SessionTree, *, folded: bool) -> None:
         console.print(text, soft_wrap=True)
     console.print()
     pieces = UNICODE if console.encoding.startswith("utf") else ASCII
-    console.print(_table(tree, list(_lines(tree, pieces, folded=folded)), console.width))
+    lines = list(_lines(tree, pieces, folded=folded))
+    console.print(_table(tree, lines, console.width))
+    if console.width < output.WIDE:
+        _explain_signs(console, lines)
     for caveat in output.caveats(tree.totals):
         console.print(Text(caveat, style="yellow"), soft_wrap=True)
+
+
+def _explain_signs(console: Console, lines: list[Line]) -> None:
+    seen = {mark.sign[:1] for line in lines for mark in line.marks}
+    words = [f"{sign} {status}" for status, sign in _SIGNS.items() if sign in seen]
+    if words:
+        console.print(Text("  ".join(words), style="dim"))
 
 
 def _heading(tree: SessionTree) -> Iterator[Text]:
@@ -90,17 +101,23 @@ def _spent(tree: SessionTree) -> str:
 
 
 def _calls(sums: Sums) -> str:
-    return ", ".join([output.plural(sums.calls, "call"), *_oddities(sums)])
+    odd = [f"{count} {word}" for word, count in _odd(sums).items()]
+    return ", ".join([output.plural(sums.calls, "call"), *odd])
 
 
 def _oddities(sums: Sums) -> list[str]:
-    counted = (
-        (sums.failed_calls, "failed"),
-        (sums.lapsed_calls, "lapsed"),
-        (sums.denied_calls, "denied"),
-        (sums.unpriced_calls, "unpriced"),
-    )
-    return [f"{count} {word}" for count, word in counted if count]
+    odd = _odd(sums).items()
+    return [output.plural(count, f"call {word}", f"calls {word}") for word, count in odd]
+
+
+def _odd(sums: Sums) -> dict[str, int]:
+    counted = {
+        "failed": sums.failed_calls,
+        "lapsed": sums.lapsed_calls,
+        "denied": sums.denied_calls,
+        "unpriced": sums.unpriced_calls,
+    }
+    return {word: count for word, count in counted.items() if count}
 
 
 def _tokens(sums: Sums) -> str:
@@ -125,7 +142,7 @@ def _lines(tree: SessionTree, pieces: Branches, *, folded: bool) -> Iterator[Lin
             indent=pieces.other if tree.roots else pieces.last,
             name="(outside any agent)",
             style="dim",
-            marks=_call_marks(tree.own),
+            marks=(),
             task="",
             reason="",
             cycle=0,
@@ -155,8 +172,7 @@ def _run(node: Node, indent: str) -> Line:
         indent=indent,
         name=node.agent or "(no name)",
         style=style if ended_badly else "bold",
-        marks=((Mark(sign, f"{sign} {node.status}", style),) if sign else ())
-        + _call_marks(node.own),
+        marks=(Mark(sign, f"{sign} {node.status}", style),) if sign else (),
         task=": ".join(part for part in (node.task_id, node.task) if part),
         reason=node.reason,
         cycle=node.cycle,
@@ -178,7 +194,7 @@ def _group(group: GroupNode, indent: str) -> Line:
         indent=indent,
         name=f"{group.agent or '(no name)'} ×{group.count}",
         style="bold",
-        marks=marks + _call_marks(group.own),
+        marks=marks,
         task=", ".join(dict.fromkeys(run.task or run.task_id for run in group.runs)),
         reason=", ".join(dict.fromkeys(run.reason for run in group.runs if run.reason)),
         cycle=group.cycle,
@@ -191,123 +207,93 @@ def _group(group: GroupNode, indent: str) -> Line:
 _SIGNS = {"failed": "✗", "exhausted": "⊘", "open": "…"}
 
 
-def _call_marks(sums: Sums) -> tuple[Mark, ...]:
-    counted = (
-        (sums.failed_calls, "call failed", "calls failed"),
-        (sums.lapsed_calls, "call lapsed", "calls lapsed"),
-        (sums.denied_calls, "call denied", "calls denied"),
-    )
-    return tuple(
-        Mark("", output.plural(count, one, many), "yellow") for count, one, many in counted if count
-    )
-
-
 def _style(status: str) -> str:
     return output.STATUS_STYLES.get(status, "")
 
 
-class _View(NamedTuple):
-    """A row and how the table around it shows things."""
-
-    line: Line
-    dollars: output.Dollars
-    session_cost: int
-
-
-class _Column(NamedTuple):
-    """A column: its cell, whether it is a number, on which screens, whether it gives way."""
-
-    title: str
-    cell: Callable[[_View], Text | str]
-    number: bool = True
-    narrow: bool = True
-    wide: bool = True
-    gives_way: bool = False
-    most: int | None = None
-
-
 def _table(tree: SessionTree, lines: list[Line], width: int) -> Table:
+    cost = tree.totals.cost
+    dollars = output.Dollars.fitting([cost])
     wide = width >= output.WIDE
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="dim")
-    columns = [column for column in _COLUMNS if (column.wide if wide else column.narrow)]
-    for column in columns:
-        side: JustifyMethod = "right" if column.number else "left"
-        rigid = not column.gives_way
-        table.add_column(column.title, justify=side, no_wrap=rigid, max_width=column.most)
-    dollars = output.Dollars.fitting([tree.totals.cost])
-    for line in lines:
-        view = _View(line, dollars, tree.totals.cost)
-        table.add_row(*(column.cell(view) for column in columns))
-    return table
+
+    def texts(cell: Callable[[Line], str]) -> list[Text]:
+        return [Text(cell(line)) for line in lines]
+
+    def tokens(count: Callable[[Sums], int]) -> list[Text]:
+        return [Text(output.tokens(count(line.own))) for line in lines]
+
+    who = (
+        (
+            Column("Agent", [_agent(line) for line in lines], least=34),
+            Column("Task", [_task(line) for line in lines], least=22),
+        )
+        if wide
+        else (Column("Agent, task", [_agent_and_task(line) for line in lines], least=34),)
+    )
+    columns = (
+        *who,
+        Column("Cycle", texts(lambda line: str(line.cycle or "")), number=True, spare=3),
+        Column("Model", [_model(line) for line in lines], least=17, spare=2),
+        Column("Calls", texts(lambda line: str(line.own.calls)), number=True, spare=4),
+        *(
+            (
+                Column("Input", tokens(lambda own: own.input_tokens), number=True, spare=5),
+                Column("Cached", tokens(lambda own: own.cache_read_tokens), number=True, spare=6),
+                Column("Output", tokens(lambda own: own.output_tokens), number=True, spare=5),
+            )
+            if wide
+            else (Column("Tokens", tokens(_all_tokens), number=True, spare=1),)
+        ),
+        Column(
+            "Subtree", texts(lambda line: dollars.text(line.subtree.cost)), number=True, spare=7
+        ),
+        Column("Own cost", texts(lambda line: dollars.text(line.own.cost)), number=True),
+        Column("Share", texts(lambda line: output.share(line.own.cost, cost)), number=True),
+        Column("", [_bar(line, cost) for line in lines], spare=9),
+    )
+    return grid(columns, width, gap=2 if wide else 1)
 
 
-def _agent(view: _View) -> Text:
-    text = _name(view.line)
-    for mark in view.line.marks:
+def _agent(line: Line) -> Text:
+    text = _name(line)
+    for mark in line.marks:
         text.append("  ").append(mark.words, mark.style)
     return text
 
 
-def _agent_and_task(view: _View) -> Text:
-    text = _name(view.line)
-    for mark in view.line.marks:
-        if mark.sign:
-            text.append(" ").append(mark.sign, mark.style)
-    return text.append(" ").append(output.clean(view.line.task), "dim")
+def _agent_and_task(line: Line) -> Text:
+    text = _name(line)
+    for mark in line.marks:
+        text.append(" ").append(mark.sign, mark.style)
+    return text.append(" ").append(output.clean(line.task), "dim")
 
 
 def _name(line: Line) -> Text:
     indent = line.indent
     if len(indent) > INDENT_MAX:
         indent = "…" + indent[-INDENT_MAX + 1 :]
-    text = Text(no_wrap=True, overflow="ellipsis")
-    return text.append(indent, "dim").append(output.clean(line.name), line.style)
+    return Text(indent, "dim").append(output.clean(line.name), line.style)
 
 
-def _task(view: _View) -> Text:
-    text = Text(no_wrap=True, overflow="ellipsis")
-    if view.line.reason:
-        text.append(output.clean(view.line.reason), "red")
-        text.append(" · " if view.line.task else "", "dim")
-    return text.append(output.clean(view.line.task), "dim")
+def _task(line: Line) -> Text:
+    """Return what the run was asked to do, after what went wrong with it."""
+    parts = [(line.reason, "red"), (", ".join(_oddities(line.own)), "yellow"), (line.task, "dim")]
+    shown = [Text(output.clean(text), style) for text, style in parts if text]
+    return Text(" · ").join(shown)
 
 
-def _model(view: _View) -> Text:
-    models = view.line.models
-    if not models:
+def _model(line: Line) -> Text:
+    if not line.models:
         return Text("–", style="dim")
-    more = f" +{len(models) - 1}" if len(models) > 1 else ""
-    name = output.clean(models[0].model) or "(unknown)"
-    return Text(name + more, no_wrap=True, overflow="ellipsis")
+    more = f" +{len(line.models) - 1}" if len(line.models) > 1 else ""
+    return Text((output.clean(line.models[0].model) or "(unknown)") + more)
 
 
-def _bar(view: _View) -> Text:
-    whole = view.session_cost
-    eighths = round(8 * BAR * view.line.own.cost / whole) if whole > 0 else 0
+def _bar(line: Line, whole: int) -> Text:
+    eighths = round(8 * BAR * line.own.cost / whole) if whole > 0 else 0
     full, rest = divmod(max(eighths, 0), 8)
     return Text("█" * full + " ▏▎▍▌▋▊▉"[rest].strip(), style="blue")
 
 
-def _all_tokens(view: _View) -> str:
-    own = view.line.own
-    return output.tokens(
-        own.input_tokens + own.cache_read_tokens + own.cache_write_tokens + own.output_tokens
-    )
-
-
-_COLUMNS = (
-    _Column("Agent", _agent, number=False, narrow=False, most=48),
-    _Column("Agent, task", _agent_and_task, number=False, wide=False, gives_way=True),
-    _Column("Task", _task, number=False, narrow=False, gives_way=True),
-    _Column("Cycle", lambda view: str(view.line.cycle or "")),
-    _Column("Model", _model, number=False, most=20),
-    _Column("Calls", lambda view: str(view.line.own.calls), narrow=False),
-    _Column("Input", lambda view: output.tokens(view.line.own.input_tokens), narrow=False),
-    _Column("Cached", lambda view: output.tokens(view.line.own.cache_read_tokens), narrow=False),
-    _Column("Output", lambda view: output.tokens(view.line.own.output_tokens), narrow=False),
-    _Column("Tokens", _all_tokens, wide=False),
-    _Column("Subtree", lambda view: view.dollars.text(view.line.subtree.cost), narrow=False),
-    _Column("Own cost", lambda view: view.dollars.text(view.line.own.cost)),
-    _Column("Share", lambda view: output.share(view.line.own.cost, view.session_cost)),
-    _Column("", _bar, number=False, narrow=False),
-)
+def _all_tokens(own: Sums) -> int:
+    return own.input_tokens + own.cache_read_tokens + own.cache_write_tokens + own.output_tokens

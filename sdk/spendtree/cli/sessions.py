@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from contextlib import closing
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from spendtree.cli import output
+from spendtree.cli.grid import Column, grid
 from spendtree.event import Kind
 from spendtree.money import to_usd
 from spendtree.store import Store, open_store
@@ -83,16 +83,39 @@ def _show(rows: list[SessionSummary], shown: list[SessionSummary]) -> None:
     wide = console.width >= output.WIDE
     prefixes = output.unique_prefixes(row.session for row in rows)
     dollars = output.Dollars.fitting(row.sums.cost for row in shown)
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="dim")
-    columns = [column for column in _COLUMNS if wide or column.narrow]
-    for column in columns:
-        side: JustifyMethod = "right" if column.number else "left"
-        table.add_column(column.title, justify=side, no_wrap=True, overflow="ellipsis")
-    for row in shown:
-        view = _View(row, prefixes[row.session], dollars, wide)
-        table.add_row(*(column.cell(view) for column in columns))
-    console.print(table)
+
+    def texts(cell: Callable[[SessionSummary], str]) -> list[Text]:
+        return [Text(output.clean(cell(row))) for row in shown]
+
+    def tokens(count: Callable[[Sums], int]) -> list[Text]:
+        return [Text(output.tokens(count(row.sums))) for row in shown]
+
+    def session(row: SessionSummary) -> str:
+        return (row.session if wide else prefixes[row.session]) or "(no session)"
+
+    columns = (
+        Column("Session", texts(session), least=12),
+        Column("Customer", texts(lambda row: row.customer), least=8, spare=1),
+        Column("Team", texts(lambda row: row.team), least=8, spare=8),
+        Column("Status", [_status(row) for row in shown]),
+        Column("Started", texts(lambda row: output.moment(row.started, full=wide)), spare=2),
+        Column("Took", texts(_took), number=True, spare=9),
+        Column("Calls", texts(lambda row: str(row.sums.calls)), number=True, spare=5),
+        Column("Input", tokens(lambda sums: sums.input_tokens), number=True, spare=4),
+        Column("Cached", tokens(lambda sums: sums.cache_read_tokens), number=True, spare=7),
+        Column("Output", tokens(lambda sums: sums.output_tokens), number=True, spare=3),
+        Column("Cost", texts(lambda row: dollars.text(row.sums.cost)), number=True),
+    )
+    console.print(grid(columns, console.width, gap=2 if wide else 1))
     _sum_up(console, rows, len(shown))
+
+
+def _status(row: SessionSummary) -> Text:
+    return Text(row.status.replace("_", " "), style=output.STATUS_STYLES.get(row.status, ""))
+
+
+def _took(row: SessionSummary) -> str:
+    return output.duration(row.started, row.ended)
 
 
 def _sum_up(console: Console, rows: list[SessionSummary], shown: int) -> None:
@@ -103,58 +126,6 @@ def _sum_up(console: Console, rows: list[SessionSummary], shown: int) -> None:
     hidden = f" ({shown} shown, --limit 0 shows all)" if shown < len(rows) else ""
     calls = output.plural(sums.calls, "call")
     console.print()
-    console.print(f"{counted}{hidden}: ${to_usd(sums.cost):f} in {calls}", markup=False)
-    for note in output.caveats(sums):
-        console.print(note, style="yellow", markup=False)
-
-
-class _View(NamedTuple):
-    """A row and how the table around it shows things."""
-
-    row: SessionSummary
-    prefix: str
-    dollars: output.Dollars
-    wide: bool
-
-
-class _Column(NamedTuple):
-    title: str
-    cell: Callable[[_View], Text]
-    number: bool = False
-    narrow: bool = True
-
-
-def _session(view: _View) -> Text:
-    if not view.row.session:
-        return Text("(no session)", style="dim")
-    return Text(output.clean(view.row.session if view.wide else view.prefix))
-
-
-def _status(view: _View) -> Text:
-    status = view.row.status
-    return Text(status.replace("_", " "), style=output.STATUS_STYLES.get(status, ""))
-
-
-_COLUMNS = (
-    _Column("Session", _session),
-    _Column("Customer", lambda view: Text(output.clean(view.row.customer))),
-    _Column("Team", lambda view: Text(output.clean(view.row.team)), narrow=False),
-    _Column("Status", _status),
-    _Column("Started", lambda view: Text(output.moment(view.row.started, full=view.wide))),
-    _Column(
-        "Took",
-        lambda view: Text(output.duration(view.row.started, view.row.ended)),
-        number=True,
-        narrow=False,
-    ),
-    _Column("Calls", lambda view: Text(str(view.row.sums.calls)), number=True),
-    _Column("Input", lambda view: Text(output.tokens(view.row.sums.input_tokens)), number=True),
-    _Column(
-        "Cached",
-        lambda view: Text(output.tokens(view.row.sums.cache_read_tokens)),
-        number=True,
-        narrow=False,
-    ),
-    _Column("Output", lambda view: Text(output.tokens(view.row.sums.output_tokens)), number=True),
-    _Column("Cost", lambda view: Text(view.dollars.text(view.row.sums.cost)), number=True),
-)
+    console.print(Text(f"{counted}{hidden}: ${to_usd(sums.cost):f} in {calls}"), soft_wrap=True)
+    for caveat in output.caveats(sums):
+        console.print(Text(caveat, style="yellow"), soft_wrap=True)

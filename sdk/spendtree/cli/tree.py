@@ -22,7 +22,7 @@ def tree(
     session: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SESSION]",
+            metavar="SESSION",
             help="A session's id or its beginning, as far as it is the only one; "
             f"{NO_SESSION!r} for calls of no session  [default: the latest session]",
         ),
