@@ -87,6 +87,16 @@ def admit(
     Grants `amount` where it is free everywhere; else, with a `floor`, as much as is free
     everywhere if that is at least the floor. Accounts in `lenient` never refuse.
     """
+    for _, (cap, spent, presumed, held) in path:
+        if cap is not None and amount > cap - spent - presumed - held:
+            return _in_part(path, amount, floor, lenient)
+    return Grant(amount)
+
+
+def _in_part(
+    path: Sequence[tuple[str, Balance]], amount: int, floor: int | None, lenient: Collection[str]
+) -> Grant | Denial:
+    """Decide where some account has less than the whole amount free."""
     over: list[str] = []
     fits = amount
     for name, balance in path:

@@ -222,7 +222,7 @@ class Call:
                 raise ConfigurationError(_unbounded(self._request.model, inputs))
             return 0
         self.input_tokens, self.max_output_tokens = inputs, outputs
-        return sheet.worst(inputs, outputs)
+        return sheet.worst(inputs, outputs, self._started)
 
     def _without_store(self, error: StoreUnavailableError) -> None:
         """Rule 11: never spend unseen under a cap; without one go on, and count it."""
@@ -289,7 +289,7 @@ class Call:
     def _affordable(self, pico: int) -> int | None:
         if self._sheet is None or self.input_tokens is None:
             return None
-        return self._sheet.affordable_output_tokens(pico, self.input_tokens)
+        return self._sheet.affordable_output_tokens(pico, self.input_tokens, self._started)
 
     def _denied_event(self, status: str, account: str, amount: int) -> Event:
         return Event(

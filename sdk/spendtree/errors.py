@@ -101,8 +101,9 @@ class BudgetExceededError(SpendtreeError):
 
     def _message(self) -> str:
         text = (
-            f"{self.kind} {self.name!r} is {self.reason}: requested ${self.requested:f}, "
-            f"free ${self.free:f} of ${self.cap:f} (spent ${self.spent:f}, held ${self.held:f})"
+            f"{self.kind} {self.name!r} is {self.reason}: requested {_usd(self.requested)}, "
+            f"free {_usd(self.free)} of {_usd(self.cap)} "
+            f"(spent {_usd(self.spent)}, held {_usd(self.held)})"
         )
         if self.affordable_output_tokens is not None:
             text += f"; {self.affordable_output_tokens} output tokens would fit"
@@ -142,6 +143,12 @@ class StoreUnavailableError(StoreError):
 
 class LedgerConflictError(StoreError):
     """One id was used for two different operations; nothing was changed."""
+
+
+def _usd(dollars: Decimal) -> str:
+    """Return an exact amount with at least its cents."""
+    places = max(2, -int(dollars.as_tuple().exponent))
+    return f"{'-' if dollars < 0 else ''}${abs(dollars):.{places}f}"
 
 
 def _rebuild(kind: type[SpendtreeError], attributes: dict[str, Any]) -> SpendtreeError:

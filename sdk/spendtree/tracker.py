@@ -259,7 +259,10 @@ class Spendtree:
     def finish(self, event: Event) -> None:
         """End a hold by its event. Never raises: a response that was paid for comes first."""
         try:
-            self._post(event)
+            if event.kind == Kind.LAPSE:
+                self.store.lapse(event.id, event)
+            else:
+                self.store.settle(event.id, event.cost, event)
         except StoreUnavailableError as error:
             self.unsettled.append(event)
             log.warning("a call could not be settled and will be again, its hold stays: %s", error)
@@ -274,12 +277,6 @@ class Spendtree:
             pending, self.unsettled = self.unsettled, []
         for event in pending:
             self.finish(event)
-
-    def _post(self, event: Event) -> None:
-        if event.kind == Kind.LAPSE:
-            self.store.lapse(event.id, event)
-        else:
-            self.store.settle(event.id, event.cost, event)
 
     def record(self, event: Event) -> None:
         """Record an event that moves no money; a store that fails is logged, not raised."""
@@ -305,9 +302,7 @@ class Spendtree:
         if now - self._swept < SWEEP_SECONDS:
             return
         self._swept = now
-        self.store.lapse_abandoned(
-            now=self.clock() // 1000, idle=SESSION_IDLE_SECONDS * 1_000_000
-        )
+        self.store.lapse_abandoned(now=self.clock() // 1000, idle=SESSION_IDLE_SECONDS * 1_000_000)
 
     def _why_unattributed(self) -> str:
         main = threading.current_thread() is threading.main_thread()

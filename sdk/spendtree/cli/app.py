@@ -32,7 +32,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def create_app() -> typer.Typer:
     """Return the application with all its commands."""
     app = typer.Typer(
-        add_completion=False, rich_markup_mode="markdown",
+        add_completion=False,
+        rich_markup_mode=None,
         no_args_is_help=True,
         epilog=EPILOG,
         context_settings={"help_option_names": ["-h", "--help"]},

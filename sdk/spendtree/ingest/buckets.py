@@ -61,9 +61,7 @@ def _cached_inside(counts: Counts, stated: int, cached: int, output: int) -> boo
     return True
 
 
-def _reasoning_beside(
-    counts: Counts, both: int, stated: int, output: int, reasoning: int
-) -> bool:
+def _reasoning_beside(counts: Counts, both: int, stated: int, output: int, reasoning: int) -> bool:
     """Return whether the stated output leaves the reasoning out."""
     if reasoning > output:
         return True

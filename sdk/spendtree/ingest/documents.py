@@ -58,7 +58,9 @@ def documents(content: bytes, file: str) -> Iterator[Document | Problem]:
         yield from _sequence(content, file)
 
 
-def _lines(content: bytes, loads: Callable[[bytes], Any], file: str) -> Iterator[Document | Problem]:
+def _lines(
+    content: bytes, loads: Callable[[bytes], Any], file: str
+) -> Iterator[Document | Problem]:
     for number, line in enumerate(content.split(b"\n"), 1):
         if not line or line.isspace():
             continue

@@ -16,7 +16,7 @@ def read_file(path: Path) -> Iterator[SpanRecord | Problem]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        yield Problem(file, "", f"cannot be read: {error.strerror or error}")
+        yield Problem(file, "line 1", f"cannot be read: {error.strerror or error}")
         return
     if content.startswith(_GZIP):
         content, reason = _gunzipped(content)

@@ -32,7 +32,7 @@ def parse(content: bytes | Any, *, file: str = "") -> Found:
 
 def _bytes(content: bytes, file: str) -> Found:
     if not content.strip():
-        yield Problem(file, "", "is empty")
+        yield Problem(file, "line 1", "is empty")
         return
     log = content.decode("utf-8", "replace") if content.startswith(b"[2") else ""
     if chatdev.is_log(log):
@@ -79,7 +79,7 @@ def _object(value: Any, where: str, file: str) -> Found:
         if isinstance(value, dict):
             keys = ", ".join(list(value)[:5])
             reason = f"unknown format (an object of {keys or 'nothing'}); accepted are {ACCEPTED}"
-        yield Problem(file, where, reason)
+        yield Problem(file, where or "line 1", reason)
 
 
 def _span_reader(convert: Callable[[Mapping[str, Any]], SpanRecord]) -> Reader:

@@ -5,6 +5,7 @@ Each function takes anything and returns the one value it can mean, None or "" w
 told, and raises SpanError where it cannot be meant.
 """
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from spendtree.ingest.span import InexactNumberError, SpanError
-from spendtree.usage import TOKENS_MAX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -24,8 +24,14 @@ _LAST_US = 253_402_300_800_000_000
 _UNITS = ((10**17, 1, 1000), (10**14, 1, 1), (10**11, 1000, 1), (0, 1_000_000, 1))
 """From this number on: times that, divided by that, gives microseconds (ns, us, ms, s)."""
 
+_DAY_FIRST = re.compile(r"(\d{4})-(1[3-9]|2\d|3[01])-(0\d|1[0-2])(.*)")
+"""A date that can only be year-day-month: real logs write it, and converted ones keep it."""
+
 _LARGEST_TIME = 10**21
 """Larger than any nanosecond before the year 10000; also keeps infinity from the arithmetic."""
+
+MOST_TOKENS = 10**9
+"""More than any call has by a factor of a hundred; what is above is a unit error."""
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 
@@ -44,8 +50,8 @@ def tokens(value: Any, what: str) -> int | None:
         count = int(count)
     if type(count) is not int:
         raise SpanError(f"{what}: {value!r} is no token count")
-    if not 0 <= count <= TOKENS_MAX:
-        raise SpanError(f"{what}: {value!r} is not between 0 and {TOKENS_MAX}")
+    if not 0 <= count <= MOST_TOKENS:
+        raise SpanError(f"{what}: {value!r} is not between 0 and {MOST_TOKENS}")
     return count
 
 
@@ -128,11 +134,14 @@ def _number(digits: str, what: str) -> int | float:
 def _iso(value: str, what: str) -> int:
     try:
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // _MICROSECOND
-    except (ValueError, OverflowError):
-        raise SpanError(f"{what}: {value!r} is no time") from None
+    except ValueError:
+        swapped = _DAY_FIRST.fullmatch(value)
+        if swapped is None:
+            raise SpanError(f"{what}: {value!r} is no time") from None
+        return _iso("{0}-{2}-{1}{3}".format(*swapped.groups()), what)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _id(value: Any, what: str, digits: int) -> str:

@@ -5,14 +5,14 @@ Values only: nothing here knows a dialect, a file, a store or a price.
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Literal, get_args
 
 from spendtree.usage import Usage
 
 SpanKind = Literal["SESSION", "AGENT", "CHAIN", "LLM", "TOOL", "EVENT", "SPAN"]
 """LLM is one call of a model; SPAN is a span whose source does not say what it is."""
 
-KINDS: frozenset[str] = frozenset(SpanKind.__args__)  # type: ignore[attr-defined]
+KINDS: frozenset[str] = frozenset(get_args(SpanKind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,8 @@ class SpanRecord:
     refused_before: int = 0
 
 
-class Problem(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Problem:
     """A piece of a file that was left out: where it stands, and why it could not be read.
 
     `position` is a line ("line 12"), a place inside a document ("spans[3]"), or both.
@@ -66,8 +67,7 @@ class Problem(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        where = f"{self.file}: {self.position}" if self.position else self.file
-        return f"{where}: {self.reason}"
+        return f"{self.file}: {self.position}: {self.reason}"
 
 
 class SpanError(ValueError):

@@ -106,7 +106,13 @@ CATALOGUE: tuple[Family, ...] = (
         name="denied_calls_total",
         kind="counter",
         labels=("customer", "team", "agent", "kind", "reason"),
-        help="Calls refused before anything was sent, by the kind of account that refused.",
+        help="Calls and agent runs refused before anything was sent, by kind of account.",
+    ),
+    Family(
+        name="would_deny_calls_total",
+        kind="counter",
+        labels=("customer", "team", "agent", "kind", "reason"),
+        help="Calls that enforcing would have refused (mode warn); they were made.",
     ),
     Family(
         name="overrun_usd_total",

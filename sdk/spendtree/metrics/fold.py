@@ -211,9 +211,10 @@ class Fold:
 
     def _denied(self, event: Event) -> None:
         names = self._names.labels(self._who(event), event.request, event.status)
-        names["kind"] = label_text(str((event.data or {}).get("kind", "")))
+        data = event.data or {}
+        names["kind"] = label_text(str(data.get("kind", "")))
         names["reason"] = names["status"]
-        self._add("denied_calls_total", 1, names)
+        self._add("would_deny_calls_total" if data.get("would") else "denied_calls_total", 1, names)
 
     def _who(self, event: Event) -> Who:
         payer = self._payers.get(event.context)

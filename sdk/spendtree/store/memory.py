@@ -15,6 +15,8 @@ from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import sums
 from spendtree.store.protocol import START, Cursor, Opened, Page, Settlement, Totals
 
+_ENDINGS = (Kind.CALL, Kind.LAPSE)
+
 
 class _Hold(NamedTuple):
     context: Context
@@ -35,7 +37,10 @@ class MemoryStore:
         self._balances: dict[str, Balance] = {}
         self._holds: dict[bytes, _Hold] = {}
         self._log: list[Event] = []
+        self._ended: dict[bytes, Event] = {}
+        """How each hold ended: its CALL or LAPSE."""
         self._known: dict[tuple[bytes, int], Event] = {}
+        """All other events."""
 
     def open(self, accounts: Sequence[tuple[Account, int | None]], event: Event) -> Opened:
         """Open accounts and record the event, or answer the event first recorded."""
@@ -43,7 +48,7 @@ class MemoryStore:
         with self._lock:
             for account, cap in accounts:
                 self._open(account, cap)
-            known = self._known.get((event.id, event.kind))
+            known = self.find(event.id, event.kind)
             if known is None:
                 self._record(event)
             return Opened(known or event, known is None)
@@ -63,21 +68,18 @@ class MemoryStore:
         """Reserve money at every account of the path, or nowhere."""
         self._check_process()
         with self._lock:
-            if (
-                id in self._holds
-                or (id, Kind.CALL) in self._known
-                or (id, Kind.LAPSE) in self._known
-            ):
+            if id in self._holds or id in self._ended:
                 return self._replayed_hold(id, context, amount, floor)
             balances = self._balances
             try:
-                answer = rules.admit([(a, balances[a]) for a in path], amount, floor, lenient)
+                charged = [(name, balances[name]) for name in path]
             except KeyError as missing:
                 raise StoreError(f"account {missing} is not open in {self.url}") from None
+            answer = rules.admit(charged, amount, floor, lenient)
             if isinstance(answer, Grant):
                 granted = answer.amount
-                for name in path:
-                    balances[name] = rules.hold(balances[name], granted)
+                for name, balance in charged:
+                    balances[name] = rules.hold(balance, granted)
                 self._holds[id] = _Hold(context, request, granted)
             return answer
 
@@ -91,7 +93,8 @@ class MemoryStore:
             balances, held = self._balances, hold.amount
             for name in hold.context.path:
                 balances[name] = rules.settle(balances[name], held, cost or 0)
-            self._record(event)
+            self._log.append(event)
+            self._ended[id] = event
             return Settlement(Kind.CALL, cost, held)
 
     def void(self, id: bytes, event: Event) -> Settlement:
@@ -104,7 +107,7 @@ class MemoryStore:
         with self._lock:
             hold = self._holds.pop(id, None)
             if hold is None:
-                known = self._known.get((id, Kind.LAPSE))
+                known = self.find(id, Kind.LAPSE)
                 if known is None:
                     raise LedgerConflictError(f"hold {id.hex()} did not lapse: it ended otherwise")
                 return Settlement(Kind.LAPSE, 0, known.held)
@@ -121,7 +124,7 @@ class MemoryStore:
         """Move free money between the caps of two accounts."""
         self._check_process()
         with self._lock:
-            known = self._known.get((id, event.kind))
+            known = self.find(id, event.kind)
             if known is not None:
                 return self._same_payload(known, event) or ""
             moved = rules.transfer(self._balances[source], self._balances[target], amount)
@@ -135,7 +138,7 @@ class MemoryStore:
         """Change an account's cap."""
         self._check_process()
         with self._lock:
-            known = self._known.get((id, event.kind))
+            known = self.find(id, event.kind)
             if known is not None:
                 self._same_payload(known, event)
             else:
@@ -147,7 +150,7 @@ class MemoryStore:
         """Record an event that moves no money; False if it was known."""
         self._check_process()
         with self._lock:
-            known = self._known.get((event.id, event.kind))
+            known = self.find(event.id, event.kind)
             if known is not None:
                 self._same_payload(known, event)
                 return False
@@ -162,7 +165,7 @@ class MemoryStore:
                 self._open(account, None)
             fresh = 0
             for event in events:
-                if (event.id, event.kind) in self._known:
+                if self.find(event.id, event.kind) is not None:
                     continue
                 fresh += 1
                 self._book(event)
@@ -211,6 +214,9 @@ class MemoryStore:
 
     def find(self, id: bytes, kind: int) -> Event | None:
         """Return the event of that id and kind."""
+        if kind in _ENDINGS:
+            ended = self._ended.get(id)
+            return ended if ended is not None and ended.kind == kind else None
         return self._known.get((id, kind))
 
     def totals(self, session: str | None = None) -> list[Totals]:
@@ -234,7 +240,10 @@ class MemoryStore:
 
     def _record(self, event: Event) -> None:
         self._log.append(event)
-        self._known[event.id, event.kind] = event
+        if event.kind in _ENDINGS:
+            self._ended[event.id] = event
+        else:
+            self._known[event.id, event.kind] = event
 
     def _book(self, event: Event) -> None:
         for name in event.context.path:
@@ -252,7 +261,7 @@ class MemoryStore:
 
     def _replayed_hold(self, id: bytes, context: Context, amount: int, floor: int | None) -> Grant:
         held = self._holds.get(id)
-        first = self._known.get((id, Kind.CALL)) or self._known.get((id, Kind.LAPSE))
+        first = self._ended.get(id)
         if held is not None:
             before, granted = held.context, held.amount
         else:
@@ -265,12 +274,12 @@ class MemoryStore:
 
     def _settled_before(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         for kind in (Kind.CALL, Kind.ADJUSTMENT):
-            known = self._known.get((id, kind))
+            known = self.find(id, kind)
             if known is not None:
                 if known.cost != cost:
                     raise LedgerConflictError(f"call {id.hex()} was settled with another cost")
                 return Settlement(kind, known.cost, known.held)
-        lapsed = self._known.get((id, Kind.LAPSE))
+        lapsed = self.find(id, Kind.LAPSE)
         if lapsed is None:
             raise LedgerConflictError(f"no hold {id.hex()} is known")
         for name in lapsed.context.path:

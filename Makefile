@@ -1,0 +1,56 @@
+# Every target works on a fresh machine: it makes .venv and installs what it needs first.
+# `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+
+# Debian packages whose programs the tests run, each as package=program. They are installed by the
+# root of a Debian machine only; elsewhere tests that need them skip and say so.
+APT_PROGRAMS := prometheus=promtool
+
+# Two workers: the suite waits on disk and on other processes more than it computes.
+PYTEST_ARGS ?= -n 2
+
+JSON ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench fmt clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/python ## make .venv with everything that the other targets need
+
+demo: setup ## run the demo workload and serve its metrics and pages
+	$(BIN)/spendtree demo --serve
+
+test: setup $(STAMPS)/programs ## run all tests (PYTEST_ARGS=... for other arguments)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup ## lint, formatting, types and import directions: what CI checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: setup ## measure speed and size (JSON=file also writes one row per figure)
+	$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+
+fmt: setup ## format, and fix what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv, caches and what was built
+	rm -rf $(VENV) build dist artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made again when the dependencies may have changed.
+$(STAMPS)/python: pyproject.toml .ci/setup
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" .ci/setup
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/programs: Makefile .ci/programs
+	@.ci/programs $(APT_PROGRAMS)
+	@mkdir -p $(@D) && touch $@

@@ -1,0 +1,127 @@
+"""App: the exporter's HTTP doors as a Starlette application.
+
+It starts and stops the follower with itself. Rendering and compressing run in worker threads:
+the event loop never waits for the fold.
+"""
+
+import gzip
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from spendtree.metrics import Fold
+from spendtree.store import Store
+from spendtree_exporter import pages
+from spendtree_exporter.follow import Follower
+from spendtree_exporter.negotiate import format_for, wants_gzip
+from spendtree_exporter.own import VERSION, own_figures
+from spendtree_exporter.render import Format, render
+
+CATCH_UP_SECONDS = 5.0
+"""How long a scrape waits for the first full catch-up; Prometheus gives up after 10 s."""
+
+_GZIP_LEVEL = 1
+"""Label text repeats so much that the fastest level makes it ten times smaller."""
+
+
+def create_app(
+    store: Store, *, telemetry_path: str = "/metrics", fold: Fold | None = None
+) -> Starlette:
+    """Return the exporter of a store: `telemetry_path`, `/-/healthy`, `/-/ready` and `/`.
+
+    It follows the store while it runs; `fold` is an empty Fold with other limits than usual. The
+    store stays the caller's, who closes it afterwards.
+    """
+    doors = _Doors(Follower(store, fold=fold), telemetry_path)
+    routes = [
+        Route(telemetry_path, doors.metrics),
+        Route("/-/healthy", doors.healthy),
+        Route("/-/ready", doors.ready),
+        Route("/", doors.landing),
+    ]
+    return Starlette(routes=routes, lifespan=doors.lifespan)
+
+
+class _Doors:
+    """The endpoints, around one follower."""
+
+    def __init__(self, follower: Follower, telemetry_path: str) -> None:
+        self._follower = follower
+        self._telemetry_path = telemetry_path
+        self._scrape_us = 0
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """Follow the store while the application runs."""
+        self._follower.start()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(self._follower.stop)
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer a scrape, in the format and encoding that it asks for.
+
+        503 until the whole log was folded once: counters that start too low and rise to the truth
+        would be counted a second time by every scraper.
+        """
+        if self._unready():
+            await run_in_threadpool(self._follower.wait, CATCH_UP_SECONDS)
+        if reason := self._unready():
+            return PlainTextResponse(f"{reason}\n", 503, {"Retry-After": "5"})
+        format = format_for(",".join(request.headers.getlist("accept")))
+        zipped = wants_gzip(",".join(request.headers.getlist("accept-encoding")))
+        body = await run_in_threadpool(self._scrape, format, zipped)
+        headers = {"Content-Type": format.content_type, "Vary": "Accept, Accept-Encoding"}
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, headers=headers)
+
+    async def healthy(self, _request: Request) -> Response:
+        """Say that the process works; 503 if its figures could be wrong."""
+        if self._follower.failure:
+            return PlainTextResponse(f"{self._follower.failure}\n", 503)
+        return PlainTextResponse("healthy\n")
+
+    async def ready(self, _request: Request) -> Response:
+        """Say that the figures are complete; 503 until the log was read to its end once."""
+        reason = self._unready()
+        return PlainTextResponse(f"{reason}\n", 503) if reason else PlainTextResponse("ready\n")
+
+    async def landing(self, _request: Request) -> Response:
+        """Show what this is and how it stands."""
+        follower = self._follower
+        return HTMLResponse(
+            pages.landing(
+                version=VERSION,
+                telemetry_path=self._telemetry_path,
+                store=f"{follower.store.url} ({follower.store.id})",
+                problem=self._unready(),
+                events=follower.fold.events,
+                series=follower.fold.session_series + follower.fold.standing_series,
+                live_sessions=follower.fold.live_sessions,
+                lag_seconds=follower.lag_seconds,
+            )
+        )
+
+    def _unready(self) -> str:
+        """Return why the figures are not to be shown, "" if they are."""
+        follower = self._follower
+        if follower.failure or follower.complete:
+            return follower.failure
+        return f"not ready: reading the log, {follower.events_read:,} events so far"
+
+    def _scrape(self, format: Format, zipped: bool) -> bytes:
+        started = time.perf_counter()
+        with self._follower.lock:
+            body = render(self._follower.fold, format, own_figures(self._follower, self._scrape_us))
+        if zipped:
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        self._scrape_us = round((time.perf_counter() - started) * 1e6)
+        return body

@@ -1,0 +1,161 @@
+"""`spendtree demo`: run the workload, show the dearest session, and say what to look at."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from itertools import count
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+import spendtree
+from spendtree.cli import drawing, output, workload
+from spendtree.cli.sessions import read_summaries
+from spendtree.money import format_usd
+from spendtree.tree import SessionTree
+
+STORE = "sqlite:///spendtree-demo.db"
+"""Not SPENDTREE_STORE: spend that never was does not belong among spend that was."""
+
+AT_ONCE = 3
+PAUSE_SECONDS = 1.0
+
+
+def demo(
+    sessions: Annotated[int, typer.Option(min=1, metavar="N", help="Sessions to run.")] = 6,
+    forever: Annotated[
+        bool, typer.Option("--forever", help="Run one session after another until interrupted.")
+    ] = False,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Serve /metrics meanwhile, and on until interrupted."),
+    ] = False,
+    listen: Annotated[
+        str,
+        typer.Option("--listen", "--web.listen-address", metavar="HOST:PORT", help="For --serve."),
+    ] = "127.0.0.1:9797",
+    store: Annotated[
+        str, typer.Option("--store", metavar="URL", help="Where to record; never SPENDTREE_STORE.")
+    ] = STORE,
+    seed: Annotated[int, typer.Option(help="The same seed spends the same.")] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write only the sessions, as `sessions --json` does.")
+    ] = False,
+) -> None:
+    """Run a research system on a fake provider, for nothing, and show who spent what.
+
+    Coordinators plan and spawn researchers, who spawn readers. One researcher fails, and its task
+    is routed again in a second cycle; an agent with too small an envelope is denied a call; one
+    session runs into its ceiling.
+    """
+    numbers = count() if forever else iter(range(sessions))
+    console = output.console()
+    console.quiet = as_json
+    with closing(spendtree.Spendtree(store, {})) as tracker:
+        with _serving(tracker, listen) if serve else nullcontext("") as url:
+            show = _Demo(tracker, console, seed=seed, url=url)
+            asyncio.run(show.run(numbers, paced=forever))
+        if as_json:
+            rows = read_summaries(tracker.store)
+            output.write_json([row.to_dict() for row in rows if row.session in show.done])
+
+
+def _serving(tracker: spendtree.Spendtree, listen: str) -> AbstractContextManager[str]:
+    """Serve the store's metrics in a thread beside; the value is the URL."""
+    # The exporter is an extra of its own, which the demo needs only here.
+    try:
+        from spendtree_exporter.app import create_app  # noqa: PLC0415
+        from spendtree_exporter.serve import parse_address, serving  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise output.failure(
+            f"--serve needs {missing.name!r}: pip install 'spendtree[exporter]'"
+        ) from None
+    host, port = parse_address(listen)
+    return serving(create_app(tracker.store), host, port)
+
+
+class _Demo:
+    """One run of the demo: its sessions, the dearest of them, and what is said about it."""
+
+    def __init__(
+        self, tracker: spendtree.Spendtree, console: Console, *, seed: int, url: str
+    ) -> None:
+        self._tracker = tracker
+        self._console = console
+        self._seed = seed
+        self._url = url
+        self._dearest: SessionTree | None = None
+        self.done: set[str] = set()
+
+    async def run(self, numbers: Iterator[int], *, paced: bool) -> None:
+        """Run the sessions of these numbers, then show; served, stay until interrupted."""
+        interrupted = _interruption()
+        if self._url:
+            self._say(f"serving {self._url}/metrics, Ctrl-C ends it")
+        await workload.stray_call(self._tracker, seed=self._seed)
+        workers = [
+            self._work(numbers, interrupted, paced=paced) for _ in range(1 if paced else AT_ONCE)
+        ]
+        await asyncio.gather(*workers)
+        self._show()
+        if self._url:
+            await interrupted.wait()
+
+    async def _work(
+        self, numbers: Iterator[int], interrupted: asyncio.Event, *, paced: bool
+    ) -> None:
+        for number in numbers:
+            if interrupted.is_set():
+                return
+            session = workload.Session(self._tracker, seed=self._seed, number=number)
+            self._finished(self._tracker.tree(await session.run()))
+            if paced:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(interrupted.wait(), PAUSE_SECONDS)
+
+    def _finished(self, tree: SessionTree) -> None:
+        self.done.add(tree.session)
+        if self._dearest is None or tree.totals.cost > self._dearest.totals.cost:
+            self._dearest = tree
+        status = tree.status.replace("_", " ")
+        self._console.print(
+            Text.assemble(
+                ("session ", "dim"),
+                f"{tree.session[:13]}  {tree.customer:<8} ",
+                (f"{status:<15} ", output.STATUS_STYLES.get(tree.status, "")),
+                f"{output.plural(tree.totals.calls, 'call'):>8}  {format_usd(tree.totals.cost)}",
+            )
+        )
+
+    def _show(self) -> None:
+        if self._dearest is None:
+            return
+        self._say("\nThe dearest session:\n")
+        drawing.draw(self._console, self._dearest, folded=True)
+        url = self._tracker.store.url
+        self._say("\nWhat to look at:")
+        if url != "memory:":
+            self._say(f"  spendtree sessions --sort cost --store {url}")
+            self._say(f"  spendtree tree --all --store {url} {self._dearest.session}")
+        if self._url:
+            self._say(f"  curl {self._url}/metrics   (or {self._url}/ in a browser)")
+            self._say("Ctrl-C ends it.")
+        elif url != "memory:":
+            self._say(f"  spendtree-exporter --store {url}   (serves /metrics on 127.0.0.1:9797)")
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+def _interruption() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set: open sessions end before the demo does."""
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Loops without signals (Windows, other threads) are interrupted the hard way.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, interrupted.set)
+    return interrupted

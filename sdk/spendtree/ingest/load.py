@@ -1,0 +1,246 @@
+"""Importing files into a store: reads them, converts their spans, books what the store lacks."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spendtree.account import Account, session_account
+from spendtree.errors import ConfigurationError
+from spendtree.event import Context, Event, Kind, derived_id
+from spendtree.ingest.convert import Converted, Terms, closing, convert
+from spendtree.ingest.files import read_file
+from spendtree.ingest.sessions import SpanSession, sort
+from spendtree.ingest.span import Problem, SpanRecord
+from spendtree.pricing import PriceBook
+from spendtree.store import Store
+
+BATCH = 5_000
+"""Events a transaction: long enough to be fast, short enough to let live calls in between."""
+
+_COUNTED = ("runs", "calls", "failed", "unpriced", "unmetered", "totals")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done ("read" files, "load" sessions), how many are done, of how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What an import found and what it changed.
+
+    `sessions`, `runs`, `calls`, `failed_calls`, `unpriced` and `unmetered` count what the files
+    hold, each once; `new_events` what was not in the store before, and `duplicates` what was, plus
+    spans that the files hold more than once. `totals_only` counts agents for which the files tell
+    a total but no call: it stands in the run's closing event and is in no sum. `problems` name
+    what could not be read.
+    """
+
+    files: int = 0
+    spans_read: int = 0
+    sessions: int = 0
+    runs: int = 0
+    calls: int = 0
+    new_events: int = 0
+    duplicates: int = 0
+    failed_calls: int = 0
+    unpriced: int = 0
+    unmetered: int = 0
+    totals_only: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def import_files(
+    store: Store,
+    paths: Iterable[Path | str],
+    *,
+    prices: PriceBook,
+    history: bool | None = None,
+    customer: str = "",
+    team: str = "",
+    on_progress: Progress | None = None,
+) -> ImportReport:
+    """Import trace files of any known dialect; importing one again changes nothing.
+
+    All files are read before anything is written, since a trace may be spread over several and a
+    wrapper and its call may stand in different ones. `history` True keeps the calls out of counters
+    and budgets, False counts them like live ones; None means False, and is refused with
+    ConfigurationError where the store already holds live calls, because a backfill would page
+    somebody. `customer` and `team` are for sessions whose spans name none.
+    """
+    origin = _origin(store, history)
+    files = [Path(path) for path in paths]
+    spans, problems = _read(files, on_progress)
+    found = sort(spans)
+    terms = Terms(
+        prices=prices,
+        origin=origin,
+        customer=customer,
+        team=team,
+        now_us=time.time_ns() // 1000,
+    )
+    loader = Loader(store, terms)
+    for done, session in enumerate(found.sessions, 1):
+        loader.add(session)
+        if on_progress is not None:
+            on_progress("load", done, len(found.sessions))
+    loader.flush()
+    return loader.report(
+        files=len(files),
+        spans_read=len(spans),
+        problems=problems,
+        repeated=found.repeated,
+    )
+
+
+def _origin(store: Store, history: bool | None) -> str:
+    if history is None and any(total.context.origin == "" for total in store.totals()):
+        raise ConfigurationError(
+            f"store {store.url} already holds live calls: say --live to count imported ones like "
+            "live ones (alerts and budgets see them), or --history to keep them out of counters "
+            "and budgets (trees, bills and reports show them)"
+        )
+    return "history" if history else "import"
+
+
+def _read(
+    files: Sequence[Path], on_progress: Progress | None
+) -> tuple[list[SpanRecord], list[Problem]]:
+    spans: list[SpanRecord] = []
+    problems: list[Problem] = []
+    for done, path in enumerate(files, 1):
+        for found in read_file(path):
+            if isinstance(found, Problem):
+                problems.append(found)
+            else:
+                spans.append(found)
+        if on_progress is not None:
+            on_progress("read", done, len(files))
+    return spans, problems
+
+
+class Loader:
+    """Books sessions of spans into one store, in batches; a span receiver may keep one.
+
+    Into a store that knows a session (or, by its spans, the session that a trace was imported as)
+    only what it lacks is booked: late calls, and the usage of calls that came without. If the
+    session was closed already, it is closed again as continued, with its sums as they are then.
+    """
+
+    def __init__(self, store: Store, terms: Terms) -> None:
+        self._store = store
+        self._terms = terms
+        self._empty = not store.read(limit=1).events
+        self._accounts: list[Account] = []
+        self._events: list[Event] = []
+        self._counted = dict.fromkeys(_COUNTED, 0)
+        self._sessions = 0
+        self._new = 0
+        self._known = 0
+
+    def add(self, session: SpanSession) -> None:
+        """Convert a session and book it, now or with the next full batch."""
+        converted = convert(session, self._terms)
+        if not self._empty:
+            converted = self._met_before(session, converted)
+        for name in _COUNTED:
+            self._counted[name] += getattr(converted, name)
+        self._sessions += bool(converted.session)
+        self._accounts += converted.accounts
+        self._events += converted.events
+        if len(self._events) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Book what is waiting, at most BATCH events a transaction."""
+        accounts = self._accounts
+        for first in range(0, len(self._events), BATCH):
+            batch = self._events[first : first + BATCH]
+            new = self._store.load(accounts, batch)
+            self._new += new
+            self._known += len(batch) - new
+            accounts = []
+        self._accounts, self._events = [], []
+
+    def report(
+        self, *, files: int, spans_read: int, problems: list[Problem], repeated: int
+    ) -> ImportReport:
+        """Return what has been booked so far."""
+        counted = self._counted
+        return ImportReport(
+            files=files,
+            spans_read=spans_read,
+            sessions=self._sessions,
+            runs=counted["runs"],
+            calls=counted["calls"],
+            new_events=self._new,
+            duplicates=self._known + repeated,
+            failed_calls=counted["failed"],
+            unpriced=counted["unpriced"],
+            unmetered=counted["unmetered"],
+            totals_only=counted["totals"],
+            problems=problems,
+        )
+
+    def _met_before(self, session: SpanSession, converted: Converted) -> Converted:
+        """Return a session without the events that the store knows, under the id it knows."""
+        if not session.stated:
+            known = self._adopted(converted)
+            if known is not None and known.session != session.session:
+                session = session._replace(session=known.session)
+                converted = convert(session, self._terms)
+        opening = self._store.find(derived_id("session", session.session), Kind.SESSION_OPENED)
+        if not session.session or opening is None:
+            return converted
+        fresh = [event for event in converted.events if self._is_news(event)]
+        self._known += len(converted.events) - len(fresh)
+        if fresh:
+            self._continue(session.session, opening.context, fresh)
+        return converted._replace(events=[], accounts=[])
+
+    def _adopted(self, converted: Converted) -> Context | None:
+        """Return the context under which the store knows the first call or run of a trace."""
+        for event in converted.events:
+            if event.kind in (Kind.CALL, Kind.LAPSE, Kind.RUN_OPENED):
+                known = self._store.find(event.id, event.kind)
+                return None if known is None else known.context
+        return None
+
+    def _is_news(self, event: Event) -> bool:
+        """Return whether the store lacks an event. Sessions are closed by `_continue`."""
+        find = self._store.find
+        if event.kind in (Kind.SESSION_OPENED, Kind.SESSION_CLOSED):
+            return False
+        if event.kind == Kind.LAPSE and find(event.id, Kind.CALL) is not None:
+            return False
+        if event.kind == Kind.CALL and find(event.id, Kind.ADJUSTMENT) is not None:
+            return False
+        return find(event.id, event.kind) is None
+
+    def _continue(self, session: str, top: Context, fresh: list[Event]) -> None:
+        """Book late events of a session that the store knows, whoever opened it."""
+        self.flush()
+        account = session_account(session, top.customer, top.team)
+        late = [event for event in fresh if self._store.find(event.id, Kind.LAPSE) is not None]
+        booked = [event for event in fresh if event not in late]
+        for event in late:
+            self._store.adjust(event.id, event.cost, event._replace(kind=Kind.ADJUSTMENT))
+        self._new += self._store.load([account], booked) + len(late)
+        own = derived_id("session", session)
+        if self._store.find(own, Kind.SESSION_CLOSED) is not None:
+            self._new += self._store.load([account], [self._closed_again(session, top, fresh)])
+
+    def _closed_again(self, session: str, top: Context, fresh: list[Event]) -> Event:
+        kinds = (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT)
+        finished = list(self._store.events(session=session, kinds=kinds))
+        latest = max(event.at for event in (*finished, *fresh))
+        id = derived_id("continued", session, *(event.id.hex() for event in fresh))
+        closed = Event(
+            0,
+            Kind.SESSION_CLOSED,
+            latest,
+            id,
+            top,
+            status="succeeded",
+            data={"continued": True},
+        )
+        return closing(closed, finished)

@@ -1,0 +1,132 @@
+"""Uses of the public API that must type-check; mypy reads this file, nothing runs it."""
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, assert_type
+
+import spendtree
+from spendtree.testing import (
+    FakeProvider,
+    FrozenClock,
+    assert_books_balance,
+    assert_calls,
+    assert_spent,
+)
+
+
+def configuring(prices: Mapping[str, Any]) -> None:
+    assert_type(spendtree.configure(), spendtree.Spendtree)
+    spendtree.configure("sqlite:///spend.db", config="spendtree.yaml")
+    spendtree.configure("memory:", config=Path("spendtree.yaml"))
+    spendtree.configure(config={"mode": "warn", "prices": prices})
+    tracker = spendtree.Spendtree("memory:")
+    assert_type(tracker.session(customer="acme"), spendtree.Session)
+    tracker.close()
+
+
+def scopes() -> None:
+    with spendtree.session(customer="acme", team="search", ceiling=0.25) as session:
+        assert_type(session, spendtree.Session)
+        assert_type(session.id, str)
+        with session.cycle() as cycle:
+            assert_type(cycle, spendtree.Cycle)
+            with spendtree.agent("coordinator", envelope=Decimal("0.05")) as agent:
+                assert_type(agent, spendtree.Agent)
+                agent.fail("no answer")
+            with session.agent("researcher", task_id="t-17", task="find sources", max_cost=1):
+                assert_type(spendtree.current(), spendtree.Scope | None)
+        assert_type(session.breakdown(), dict[str, Decimal])
+        session.tree()
+    with spendtree.session("request-4711", ceiling="0.25", expected_usd=0.1, cycles="auto"):
+        pass
+
+
+def calls(response: object) -> None:
+    with spendtree.call("gpt-4o", provider="openai", input_tokens=1, max_output_tokens=2) as call:
+        assert_type(call, spendtree.Call)
+        assert_type(call.max_output_tokens, int | None)
+        call.record(response)
+        call.record(spendtree.Usage(input_tokens=1, output_tokens=2, reasoning_tokens=1))
+    messages = [{"role": "user", "content": "hello"}]
+    with spendtree.purpose("plan"), spendtree.call("gpt-4o", input=messages, purpose="route"):
+        pass
+
+
+async def asynchronously() -> None:
+    async def branch(name: str) -> str:
+        return name
+
+    async with spendtree.session(ceiling="1") as session:
+        assert_type(session, spendtree.Session)
+        async with session.cycle(), spendtree.agent("coordinator") as agent:
+            assert_type(agent, spendtree.Agent)
+            async with agent.call("gpt-4o") as call:
+                assert_type(call, spendtree.Call)
+    await spendtree.gather(branch("a"), branch("b"))
+
+
+@spendtree.agent("planner", max_cost="0.02")
+def decorated(question: str, *, depth: int = 1) -> str:
+    return question * depth
+
+
+@spendtree.agent("writer")
+async def decorated_async(question: str) -> int:
+    return len(question)
+
+
+@spendtree.agent("streamer")
+async def decorated_stream(question: str) -> AsyncGenerator[str, None]:
+    yield question
+
+
+@spendtree.session(customer="acme")
+def decorated_generator(count: int) -> Generator[int, None, str]:
+    yield count
+    return "done"
+
+
+async def decorators_keep_signatures() -> None:
+    assert_type(decorated("why", depth=2), str)
+    assert_type(await decorated_async("why"), int)
+    async for chunk in decorated_stream("why"):
+        assert_type(chunk, str)
+    assert_type(next(decorated_generator(1)), int)
+
+
+def threads(scope: spendtree.Scope) -> None:
+    assert_type(scope.bind(decorated)("why", depth=3), str)
+    with spendtree.ThreadPoolExecutor(4) as pool:
+        assert_type(pool.submit(decorated, "why", depth=2).result(), str)
+        assert_type(list(pool.map(decorated, ["a", "b"])), list[str])
+
+
+def errors() -> None:
+    try:
+        scopes()
+    except spendtree.EnvelopeExhaustedError as error:
+        assert_type(error.affordable_output_tokens, int | None)
+    except spendtree.BudgetExceededError as error:
+        assert_type((error.requested, error.free), tuple[Decimal, Decimal])
+        assert_type((error.cap, error.spent, error.held), tuple[Decimal, Decimal, Decimal])
+        assert_type(
+            (error.account, error.kind, error.name, error.reason), tuple[str, str, str, str]
+        )
+    except spendtree.UnknownPriceError as error:
+        assert_type((error.model, error.provider), tuple[str, str])
+    except (spendtree.StoreUnavailableError, spendtree.ConfigurationError) as error:
+        assert_type(error, spendtree.StoreUnavailableError | spendtree.ConfigurationError)
+    except spendtree.SpendtreeError:
+        pass
+
+
+def testing() -> None:
+    clock, provider = FrozenClock(), FakeProvider()
+    clock.advance(1.5)
+    tracker = spendtree.Spendtree("memory:", clock=clock)
+    with tracker.session() as session, session.call("fake-model") as call:
+        call.record(provider.complete("fake-model", input_tokens=1, max_output_tokens=2))
+    assert_spent(tracker, "0.02", session=session.id, agent="coordinator")
+    assert_calls(tracker.store, 1)
+    assert_books_balance(tracker)
