@@ -154,6 +154,8 @@ def adjust(balance: Balance, presumed: int, cost: int) -> Balance:
 
 def transfer(source: Balance, target: Balance, amount: int) -> tuple[Balance, Balance] | str:
     """Move cap from source to target; a str says why not. Conserves the sum of caps (rule 8)."""
+    if amount < 0:
+        return f"{amount} pico-dollars cannot be moved: swap the source and the target"
     if source.cap is None or target.cap is None:
         return f"the {'source' if source.cap is None else 'target'} has no cap to move"
     free = source.free

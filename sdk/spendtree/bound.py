@@ -12,6 +12,10 @@ from typing import Any
 MESSAGE_OVERHEAD_TOKENS = 16
 """Role markers and separators around one message; the widest chat template in use needs 8."""
 
+PART_OVERHEAD_TOKENS = 6
+"""Quotes, colon, comma and spaces around one key, value or item, where a provider writes tools or
+arguments into the prompt as JSON."""
+
 REQUEST_OVERHEAD_TOKENS = 32
 """Markers around a whole request: start, priming of the answer, a hidden system preamble."""
 
@@ -63,9 +67,24 @@ def _sum(parts: list[int | None]) -> int | None:
     for part in parts:
         if part is None:
             return None
-        total += part
+        total += part + PART_OVERHEAD_TOKENS
     return total
 
 
 _UNBOUNDED_TYPES = ("image", "file", "audio", "video", "document")
-_UNBOUNDED_KEYS = frozenset({"image_url", "previous_response_id", "file_id", "inlineData"})
+_UNBOUNDED_KEYS = frozenset(
+    {
+        "image_url",
+        "file_id",
+        "file_url",
+        "file_data",
+        "fileData",
+        "inlineData",
+        "inline_data",
+        "s3Location",
+        "previous_response_id",
+        "conversation",
+        "cachedContent",
+        "cached_content",
+    }
+)

@@ -7,7 +7,7 @@ request, nothing here raises over a response that was paid for.
 import logging
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
@@ -21,13 +21,14 @@ from spendtree.errors import (
     ScopeError,
     StoreUnavailableError,
     UnknownPriceError,
+    UsageError,
 )
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.ids import new_id
-from spendtree.money import to_usd
+from spendtree.money import PICO_MAX, to_usd
 from spendtree.policy import Bell, TaskBell, in_event_loop
 from spendtree.response import usage_of
-from spendtree.usage import Usage
+from spendtree.usage import TOKENS_MAX, Usage
 
 if TYPE_CHECKING:
     from spendtree.tracker import Spendtree
@@ -127,14 +128,19 @@ class Call:
         A later record replaces an earlier one (streams repeat their usage, cumulatively). A
         response that states none is logged, and the call settles as unmetered at its hold.
         """
-        usage = response if isinstance(response, Usage) else usage_of(response)
+        usage, problem = None, "states no usage"
+        try:
+            usage = response if isinstance(response, Usage) else usage_of(response)
+        except UsageError as error:  # the response was paid for: it must reach the caller
+            problem = f"contradicts itself ({error})"
         if usage is not None:
             self._usage = usage
         else:
             log.warning(
-                "a %s response for %s states no usage; its worst case is presumed spent",
+                "a %s response for %s %s; its worst case is presumed spent",
                 type(response).__name__,
                 self._request.model,
+                problem,
             )
 
     def void(self, reason: str) -> None:
@@ -169,12 +175,26 @@ class Call:
         amount = self._worst_case()
         if tracker.unsettled:
             tracker.retry_unsettled()
-        if tracker.lines:
+        if tracker.lines and not self._lenient:
             account = tracker.lines.busy(self._context.path)
             if account:
-                balance = tracker.store.balance(account) or Balance()
-                return Denial(account, "busy", amount, balance)
+                return self._behind(account, amount)
         return self._ask(amount)
+
+    def _behind(self, account: str, amount: int) -> Denial:
+        """Queue up behind those who wait at an account; raises when no wait can help."""
+        for name, balance in self._capped_balances():
+            if amount > _unspent(balance):
+                raise self._denied(Denial(name, "exhausted", amount, balance))
+        balance = self._tracker.store.balance(account) or Balance()
+        return Denial(account, "busy", amount, balance)
+
+    def _capped_balances(self) -> Iterator[tuple[str, Balance]]:
+        """Iterate over the accounts of the path that can refuse, outermost first."""
+        for name in self._context.path:
+            balance = self._tracker.store.balance(name)
+            if balance is not None and balance.cap is not None:
+                yield name, balance
 
     def _ask(self, amount: int) -> Denial | None:
         """Try to hold once; raises when it is no use to try again."""
@@ -221,8 +241,20 @@ class Call:
             if capped and not self._lenient:
                 raise ConfigurationError(_unbounded(self._request.model, inputs))
             return 0
+        if not (
+            type(inputs) is int
+            and type(outputs) is int
+            and 0 <= inputs <= TOKENS_MAX
+            and 0 <= outputs <= TOKENS_MAX
+        ):
+            # A negative bound would be a negative hold: money out of nothing.
+            raise UsageError(
+                f"input_tokens {inputs!r} and max_output_tokens {outputs!r} must be whole "
+                f"numbers from 0 to {TOKENS_MAX}"
+            )
         self.input_tokens, self.max_output_tokens = inputs, outputs
-        return sheet.worst(inputs, outputs, self._started)
+        amount = sheet.worst(inputs, outputs, self._started)
+        return amount if amount <= PICO_MAX else PICO_MAX
 
     def _without_store(self, error: StoreUnavailableError) -> None:
         """Rule 11: never spend unseen under a cap; without one go on, and count it."""
@@ -234,6 +266,11 @@ class Call:
 
     def _wait_blocking(self, denial: Denial) -> None:
         if in_event_loop():
+            if self._tracker.lapse_abandoned():  # whoever meets busy does so (rule 3)
+                again = self._ask(denial.requested)
+                if again is None:
+                    return
+                denial = again
             raise self._denied(denial, advice=NOT_IN_LOOP)
         bell = Bell()
         for seconds in self._waits(denial, bell.ring):
@@ -275,21 +312,26 @@ class Call:
         balance = self._tracker.store.balance(denial.account) or denial.balance
         event = self._denied_event(denial.reason, denial.account, denial.requested)
         self._tracker.record(event)
-        room = balance.free if denial.reason == "busy" else _unspent(balance)
         return budget_error(
             denial.account,
             denial.reason,
             denial.requested,
             balance,
             name=_account_name(denial.account, self._context),
-            affordable=self._affordable(max(room or 0, 0)),
+            affordable=self._affordable(denial.reason),
             advice=advice,
         )
 
-    def _affordable(self, pico: int) -> int | None:
+    def _affordable(self, reason: str) -> int | None:
+        """Return the output that every account of the path could pay."""
         if self._sheet is None or self.input_tokens is None:
             return None
-        return self._sheet.affordable_output_tokens(pico, self.input_tokens, self._started)
+        rooms = [
+            _unspent(balance) - (balance.held if reason == "busy" else 0)
+            for _, balance in self._capped_balances()
+        ]
+        room = min(rooms, default=0)
+        return self._sheet.affordable_output_tokens(max(room, 0), self.input_tokens, self._started)
 
     def _denied_event(self, status: str, account: str, amount: int) -> Event:
         return Event(

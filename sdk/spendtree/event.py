@@ -123,6 +123,17 @@ class Event(NamedTuple):
         """Return the token fields as a Usage."""
         return Usage(*self[8:14])
 
+    @property
+    def payload(self) -> tuple[Any, ...]:
+        """Return what a repetition of this event must say again."""
+        return self.context, self.cost, self.held, self.status, self.data or None
+
+    def ended(self, kind: int, cost: int | None, held: int) -> "Event":
+        """Return this event saying how its hold ended: what is booked is what the log says."""
+        if self.kind == kind and self.cost == cost and self.held == held:
+            return self
+        return self._replace(kind=kind, cost=cost, held=held)
+
 
 def derived_id(*parts: str) -> bytes:
     """Return the 16-byte id that follows from `parts` alone, for events that must be found again.

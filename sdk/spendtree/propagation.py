@@ -21,4 +21,8 @@ class ThreadPoolExecutor(futures.ThreadPoolExecutor):
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[R]:
         """Submit a function; `map` comes this way too."""
         context = contextvars.copy_context()
-        return super().submit(context.run, fn, *args, **kwargs)
+
+        def in_context(*args: P.args, **kwargs: P.kwargs) -> R:
+            return context.run(fn, *args, **kwargs)
+
+        return super().submit(in_context, *args, **kwargs)

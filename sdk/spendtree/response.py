@@ -31,7 +31,7 @@ _SHAPES = (
         "prompt_tokens",
         "completion_tokens",
         "prompt_tokens_details.cached_tokens",
-        "",
+        "prompt_tokens_details.cache_write_tokens",
         "",
         "completion_tokens_details.reasoning_tokens",
         True,
@@ -44,7 +44,7 @@ _SHAPES = (
         "cache_read_input_tokens",
         "cache_creation_input_tokens",
         "cache_creation.ephemeral_1h_input_tokens",
-        "",
+        "output_tokens_details.thinking_tokens",
         False,
         "cache_read_input_tokens",
     ),
@@ -53,7 +53,7 @@ _SHAPES = (
         "input_tokens",
         "output_tokens",
         "input_tokens_details.cached_tokens",
-        "",
+        "input_tokens_details.cache_write_tokens",
         "",
         "output_tokens_details.reasoning_tokens",
         True,
@@ -94,6 +94,11 @@ _SHAPES = (
     ),
 )
 _OUTPUT_BESIDE_REASONING = frozenset({"candidatesTokenCount", "candidates_token_count"})
+_INPUT_BESIDE = {
+    "promptTokenCount": "toolUsePromptTokenCount",
+    "prompt_token_count": "tool_use_prompt_token_count",
+}
+"""Input that Gemini counts beside its input: what its own tools put into the prompt."""
 
 
 def usage_of(response: Any) -> Usage | None:
@@ -111,13 +116,16 @@ def usage_of(response: Any) -> Usage | None:
 
 def _usage(usage: Any, shape: _Shape) -> Usage:
     inputs = _count(usage, shape.input) or 0
+    inputs += _count(usage, _INPUT_BESIDE.get(shape.input, "")) or 0
     outputs = _count(usage, shape.output) or 0
     read = _count(usage, shape.cache_read) or 0
     long_write = _count(usage, shape.cache_write_1h) or 0
     write = (_count(usage, shape.cache_write) or 0) - long_write
     reasoning = _count(usage, shape.reasoning) or 0
     if shape.inclusive:
-        inputs -= read
+        # OpenRouter repeats what was read as written, for a model that stores what it reads.
+        write = min(write, max(inputs - read, 0))
+        inputs -= read + write
     if shape.output in _OUTPUT_BESIDE_REASONING:
         outputs += reasoning
     return Usage(inputs, outputs, read, write, long_write, reasoning)

@@ -7,19 +7,23 @@ thread, skips it; leaving in another context, out of order or twice does nothing
 
 import functools
 import inspect
+import logging
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from spendtree import account as rules
 from spendtree.account import Account
-from spendtree.errors import BudgetExceededError, ScopeError
+from spendtree.errors import BudgetExceededError, LedgerConflictError, ScopeError, StoreError
 from spendtree.event import NO_CONTEXT, Context, Event, Kind, derived_id
 from spendtree.ids import new_id
 from spendtree.money import Money
+from spendtree.store import owner
+from spendtree.store.text import storable
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+log = logging.getLogger("spendtree")
 
 _current: "ContextVar[Scope | None]" = ContextVar("spendtree_scope", default=None)
 
@@ -73,6 +79,9 @@ class Scope:
         self.parent = parent
         self.context: Context = NO_CONTEXT
         self.capped = False
+        """Whether an account of its path has a cap."""
+        self._passes_caps = False
+        """Whether one of those that reach down to sub-agents has."""
         self.closed = False
         self._opened = False
         self._outer: Scope | None = None
@@ -138,14 +147,19 @@ class Scope:
 
     def bind(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return the function so that it runs inside this scope, in whatever thread calls it."""
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with _Inside(self):
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[P, R]", coroutine)
 
         @functools.wraps(function)
         def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-            token = _current.set(self)
-            try:
+            with _Inside(self):
                 return function(*args, **kwargs)
-            finally:
-                _current.reset(token)
 
         return bound
 
@@ -175,8 +189,9 @@ class Scope:
             self._close(error)
 
     def __enter__(self) -> Self:
-        self._outer = current()
+        outer = current()
         self.open()
+        self._outer = outer  # not before: a scope that is entered twice must not be its own outer
         _current.set(self)
         return self
 
@@ -186,12 +201,11 @@ class Scope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        inner = _current.get()
-        while inner is not None and inner is not self:
-            inner = inner._outer
-        if inner is self:
-            _current.set(self._outer)
-        self.close(error)
+        try:
+            self.close(error)
+        finally:
+            # What was entered after this scope and is still open stays current.
+            _current.set(current())
         return None
 
     async def __aenter__(self) -> Self:
@@ -256,7 +270,7 @@ class Session(Scope):
         self._cycle = 1
         self._cycles_opened = 0
         self._run_failed = False
-        self._continued = False
+        self._shared = False
         self._envelopes: set[str] = set()
 
     def _again(self) -> "Session":
@@ -266,7 +280,12 @@ class Session(Scope):
         account = rules.session_account(self.id, self._customer or "", self._team or "")
         context = Context(self.id, account.customer, account.team, path=(account.id,))
         ns = self._tracker.clock()
-        data = {"ceiling": self._ceiling, "expected": self._expected, "auto": self._auto or None}
+        data = {
+            "ceiling": self._ceiling,
+            "expected": self._expected,
+            "auto": self._auto or None,
+            "opener": str(owner.current()),
+        }
         opened = self._tracker.store.open(
             [(account, self._ceiling)],
             Event(
@@ -283,16 +302,17 @@ class Session(Scope):
         self.context = opened.event.context._replace(cycle=self._cycle)
         self._follows = self if self._auto else None
         balance = self._tracker.store.balance(account.id)
-        self.capped = balance is not None and balance.cap is not None
+        self.capped = self._passes_caps = balance is not None and balance.cap is not None
         self._tracker.session_opened(self)
         try:
             self._tracker.check_money_left(self)
-        except BudgetExceededError:
-            self._tracker.session_closed(self)
+        except BudgetExceededError as error:
+            self._shared = self._shared or not opened.fresh
+            self._close(error)  # what was opened just now must not stay open in the log
             raise
 
     def _continue(self, event: Event) -> None:
-        self._continued = True
+        self._shared = not self._is_left(event)
         known = event.context
         for what, given, stored in (
             ("customer", self._customer, known.customer),
@@ -304,11 +324,30 @@ class Session(Scope):
                     "a session keeps the customer and team it was opened with"
                 )
         cycles = [row.context.cycle for row in self._tracker.store.totals(self.id)]
-        self._cycle = self._cycles_opened = max(cycles, default=1)
+        self._cycles_opened = max(cycles, default=0)
+        self._cycle = max(self._cycles_opened, 1)
+
+    def _is_left(self, event: Event) -> bool:
+        """Tell whether nobody else is inside who will say how the session ended."""
+        if self._tracker.store.find(event.id, Kind.SESSION_CLOSED) is not None:
+            return True
+        opener = (event.data or {}).get("opener")
+        return opener is None or bool(owner.Owner.parse(opener).is_dead(owner.current()))
 
     def _close(self, error: BaseException | None) -> None:
         self._tracker.session_closed(self)
-        rows = self._tracker.store.totals(self.id)
+        if self._shared:
+            return
+        try:
+            self._record_end(error)
+        except StoreError as failure:  # leaving a scope never raises (rule 13)
+            log.warning("the end of session %s could not be recorded: %s", self.id, failure)
+
+    def _record_end(self, error: BaseException | None) -> None:
+        store = self._tracker.store
+        if self._tracker.unsettled:
+            self._tracker.retry_unsettled()
+        rows = store.totals(self.id)
         event = Event(
             0,
             Kind.SESSION_CLOSED,
@@ -323,10 +362,12 @@ class Session(Scope):
             status=_session_status(error, self._failure),
             data=_reason(error, self._failure),
         )
-        if self._tracker.store.find(event.id, event.kind) is not None:
-            data = {**(event.data or {}), "continued": True}
-            event = event._replace(id=new_id(), data=data)
-        self._tracker.record(event)
+        if store.find(event.id, event.kind) is None:
+            with suppress(LedgerConflictError):  # somebody else ended it just now
+                if store.append(event):
+                    return
+        data = {**(event.data or {}), "continued": True}
+        store.append(event._replace(id=new_id(), data=data))
 
     # Routing cycles.
 
@@ -348,9 +389,9 @@ class Session(Scope):
         return self._auto
 
     def agent_spawned(self) -> int:
-        """Return a new agent's cycle; "auto" opens the next if a run failed since the last."""
+        """Return a new agent's cycle, with "auto": the next if a run failed since the last."""
         with self._lock:
-            if self._auto and self._run_failed:
+            if self._run_failed:
                 self._cycle += 1
                 self._cycles_opened = self._cycle
                 self._run_failed = False
@@ -362,9 +403,8 @@ class Session(Scope):
 
     def has_envelope(self, account: str) -> bool:
         """Tell whether a role's envelope stands already, also if this run names none."""
-        if account in self._envelopes:
-            return True
-        return self._continued and self._tracker.store.balance(account) is not None
+        # Asked of the store too: another process of this session may have opened it.
+        return account in self._envelopes or self._tracker.store.balance(account) is not None
 
     def envelope_opened(self, account: str) -> None:
         """Remember a role's envelope for later runs of the role."""
@@ -393,7 +433,7 @@ class Cycle(Scope):
             self.parent = here  # session.cycle() inside an agent: that agent's attempt
         if self.parent is None:
             raise ScopeError("a routing cycle belongs to a session: open one first")
-        self.capped = self.parent.capped
+        self.capped, self._passes_caps = self.parent.capped, self.parent._passes_caps
         around = self.parent
         while not isinstance(around, Session):
             if isinstance(around, Cycle):
@@ -471,9 +511,9 @@ class Agent(Scope):
         ns = self._tracker.clock()
         self._id = new_id(ns)
         cycle = before.cycle
-        if not _in_cycle(parent) and before.level < 2:
+        if session.auto_cycles and before.level < 2 and not _in_cycle(parent):
             cycle = session.agent_spawned()
-            if not before.level and session.auto_cycles:
+            if not before.level:
                 self._follows = session
         accounts = self._accounts(parent)
         self.context = before._replace(
@@ -485,7 +525,8 @@ class Agent(Scope):
             task_id=self.task_id or before.task_id,
             path=(*_inherited(parent), *(account.id for account, _ in accounts)),
         )
-        self.capped = parent.capped or bool(accounts)
+        self.capped = parent._passes_caps or bool(accounts)
+        self._passes_caps = parent._passes_caps or self._max_cost is not None
         self._tracker.open_run(self, accounts, ns // 1000, self._opening_data())
 
     def _accounts(self, parent: Scope) -> list[tuple[Account, int | None]]:
@@ -527,6 +568,7 @@ class Agent(Scope):
             )
         )
         if self._implicit is not None:
+            self._implicit._failure = self._failure
             self._implicit.close(error)
 
     def add(self, event: Event) -> None:
@@ -554,6 +596,37 @@ def _inherited(parent: Scope) -> tuple[str, ...]:
     return tuple(name for name in parent.context.path if not name.startswith("envelope/"))
 
 
+class _Inside:
+    """Makes a scope current for as long as something of it runs, and not a step longer.
+
+    A generator shares its consumer's context: left current, its scope would be charged with what
+    the consumer does between two items. What the generator itself entered is current again at its
+    next step.
+    """
+
+    __slots__ = ("_inside", "_outside", "scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._inside: Scope | None = scope
+        self._outside: Scope | None = None
+
+    @classmethod
+    def opened(cls, scope: Scope) -> Self:
+        outer = current()
+        scope.open()
+        scope._outer = outer
+        return cls(scope)
+
+    def __enter__(self) -> None:
+        self._outside = _current.get()
+        _current.set(self._inside)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = _current.get()
+        _current.set(self._outside)
+
+
 def _decorated(make: Callable[[], Scope], function: Callable[P, R]) -> Callable[P, R]:
     if inspect.iscoroutinefunction(function):
 
@@ -566,18 +639,57 @@ def _decorated(make: Callable[[], Scope], function: Callable[P, R]) -> Callable[
     if inspect.isasyncgenfunction(function):
 
         @functools.wraps(function)
-        async def async_generator(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
-            async with make():
-                async for item in function(*args, **kwargs):
-                    yield item
+        async def async_generator(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
+            inside = _Inside.opened(make())
+            steps, step, value = function(*args, **kwargs), "asend", None
+            try:
+                while True:
+                    try:
+                        with inside:
+                            item = await getattr(steps, step)(value)
+                    except StopAsyncIteration:
+                        break
+                    try:
+                        step, value = "asend", (yield item)
+                    except GeneratorExit:
+                        with inside:
+                            await steps.aclose()
+                        raise
+                    except BaseException as thrown:
+                        step, value = "athrow", thrown
+            except BaseException as error:
+                inside.scope.close(error)
+                raise
+            inside.scope.close()
 
         return cast("Callable[P, R]", async_generator)
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def generator(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-            with make():
-                return (yield from function(*args, **kwargs))
+            inside = _Inside.opened(make())
+            steps, step, value = function(*args, **kwargs), "send", None
+            try:
+                while True:
+                    try:
+                        with inside:
+                            item = getattr(steps, step)(value)
+                    except StopIteration as end:
+                        result = end.value
+                        break
+                    try:
+                        step, value = "send", (yield item)
+                    except GeneratorExit:
+                        with inside:
+                            steps.close()
+                        raise
+                    except BaseException as thrown:
+                        step, value = "throw", thrown
+            except BaseException as error:
+                inside.scope.close(error)
+                raise
+            inside.scope.close()
+            return result
 
         return cast("Callable[P, R]", generator)
 
@@ -592,9 +704,11 @@ def _decorated(make: Callable[[], Scope], function: Callable[P, R]) -> Callable[
 def _text(what: str, value: str) -> str:
     if not isinstance(value, str):
         raise ScopeError(f"{what}: {value!r} is no text; give a str")
+    if not value and what == "session id":
+        raise ScopeError("session id: it is empty; give a text, or leave it out for a new session")
     if len(value) > MAX_TEXT:
         raise ScopeError(f"{what}: {len(value)} characters are more than {MAX_TEXT}")
-    return value
+    return storable(value)
 
 
 def _budget_error(error: BaseException | None) -> BudgetExceededError | None:

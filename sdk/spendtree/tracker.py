@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack
@@ -38,6 +38,8 @@ SESSION_IDLE_SECONDS = 3600
 
 SWEEP_SECONDS = 1.0
 """Between two looks for holds of dead processes, while somebody waits."""
+
+NOTHING: Mapping[str, int | None] = {}
 
 _purpose: ContextVar[str] = ContextVar("spendtree_purpose", default="work")
 
@@ -158,7 +160,8 @@ class Spendtree:
         try:
             yield
         finally:
-            _purpose.reset(token)
+            with suppress(ValueError):  # an abandoned generator is closed in another context
+                _purpose.reset(token)
 
     @staticmethod
     async def gather(*branches: Awaitable[Any]) -> list[Any]:
@@ -218,21 +221,22 @@ class Spendtree:
         data: dict[str, Any] | None,
     ) -> None:
         """Record a run's start and open its accounts, unless nothing is left to start it with."""
-        known = {account.id for account, _ in accounts}
-        self.check_money_left(run, [name for name in run.context.path if name not in known])
+        self.check_money_left(run, {account.id: cap for account, cap in accounts})
         event = Event(
             0, Kind.RUN_OPENED, at, bytes.fromhex(run.id), run.context, started=at, data=data
         )
         self.store.open(accounts, event)
-        self.check_money_left(run, [account.id for account, _ in accounts])
 
-    def check_money_left(self, scope: Scope, path: Sequence[str] | None = None) -> None:
-        """Raise the budget's error if an account of the scope has nothing left to spend."""
+    def check_money_left(self, scope: Scope, caps: Mapping[str, int | None] = NOTHING) -> None:
+        """Raise the budget's error if an account of the scope has nothing left to spend.
+
+        `caps` are those that accounts not open yet will be opened with.
+        """
         if not scope.capped or self.config.mode != "enforce":
             return
-        for account in scope.context.path if path is None else path:
-            balance = self.store.balance(account)
-            if balance is not None and _is_empty(balance):
+        for account in scope.context.path:
+            balance = self.store.balance(account) or Balance(caps.get(account))
+            if _is_empty(balance):
                 at = self.clock() // 1000
                 data = {"account": account, "kind": account_kind(account), "spawn": True}
                 self.record(
@@ -264,9 +268,10 @@ class Spendtree:
             else:
                 self.store.settle(event.id, event.cost, event)
         except StoreUnavailableError as error:
-            self.unsettled.append(event)
+            with self._lock:
+                self.unsettled.append(event)
             log.warning("a call could not be settled and will be again, its hold stays: %s", error)
-        except StoreError:
+        except Exception:
             log.exception("a call could not be settled, its hold stays")
         if self.lines:
             self.lines.wake(event.context.path)
@@ -275,8 +280,12 @@ class Spendtree:
         """Settle with the same ids what could not be settled before."""
         with self._lock:
             pending, self.unsettled = self.unsettled, []
-        for event in pending:
+        for done, event in enumerate(pending, 1):
             self.finish(event)
+            if self.unsettled:  # the store still fails: do not have the caller wait for each
+                with self._lock:
+                    self.unsettled += pending[done:]
+                return
 
     def record(self, event: Event) -> None:
         """Record an event that moves no money; a store that fails is logged, not raised."""
@@ -296,13 +305,14 @@ class Spendtree:
         if self.unrecorded_calls == 1:
             log.error("calls go on unrecorded, since no cap is enforced on them: %s", error)
 
-    def lapse_abandoned(self) -> None:
-        """Lapse the holds of dead processes, at most once a second."""
+    def lapse_abandoned(self) -> int:
+        """Lapse the holds of dead processes, at most once a second; return how many."""
         now = time.monotonic()
         if now - self._swept < SWEEP_SECONDS:
-            return
+            return 0
         self._swept = now
-        self.store.lapse_abandoned(now=self.clock() // 1000, idle=SESSION_IDLE_SECONDS * 1_000_000)
+        idle = SESSION_IDLE_SECONDS * 1_000_000
+        return self.store.lapse_abandoned(now=self.clock() // 1000, idle=idle)
 
     def _why_unattributed(self) -> str:
         main = threading.current_thread() is threading.main_thread()

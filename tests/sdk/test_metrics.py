@@ -62,7 +62,7 @@ def test_every_family_of_the_catalogue_is_named_by_the_conventions() -> None:
         assert "store" not in each.labels
         assert len(set(each.labels)) == len(each.labels)
         if each.unit:
-            assert each.name.removesuffix("_total").endswith(f"_{each.unit}"), each.name
+            assert each.full_name.removesuffix("_total").endswith(f"_{each.unit}"), each.name
 
 
 @given(logs, st.integers(1, 10))

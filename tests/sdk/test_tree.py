@@ -197,6 +197,21 @@ def test_a_tree_needs_events_of_exactly_one_session() -> None:
         build([call(SESSION), call(Context(session="s-2"))])
 
 
+def test_what_enforcing_would_have_denied_was_not_denied() -> None:
+    would = mark(Kind.DENIED, COORDINATOR, "exhausted", data={"would": True})
+    assert build([would, call(COORDINATOR)]).totals.denied_calls == 0
+
+
+def test_a_run_and_a_session_tell_why_they_ended() -> None:
+    tree = build(
+        [
+            mark(Kind.RUN_CLOSED, COORDINATOR, "failed", data={"reason": "TimeoutError"}),
+            mark(Kind.SESSION_CLOSED, SESSION, "failed", data={"reason": "no answer"}),
+        ]
+    )
+    assert (tree.reason, tree.roots[0].reason) == ("no answer", "TimeoutError")
+
+
 def test_json_has_dollars_as_decimal_strings_and_times_in_utc() -> None:
     tree = json.loads(json.dumps(build(EVENTS).to_dict()))
     assert tree["totals"]["cost_usd"] == "0.16"

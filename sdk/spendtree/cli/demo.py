@@ -14,7 +14,6 @@ from rich.text import Text
 import spendtree
 from spendtree.cli import drawing, output, workload
 from spendtree.cli.sessions import read_summaries
-from spendtree.money import format_usd
 from spendtree.tree import SessionTree
 
 STORE = "sqlite:///spendtree-demo.db"
@@ -22,6 +21,8 @@ STORE = "sqlite:///spendtree-demo.db"
 
 AT_ONCE = 3
 PAUSE_SECONDS = 1.0
+
+_COST = output.Dollars(4)
 
 
 def demo(
@@ -45,11 +46,11 @@ def demo(
         bool, typer.Option("--json", help="Write only the sessions, as `sessions --json` does.")
     ] = False,
 ) -> None:
-    """Run a research system on a fake provider, for nothing, and show who spent what.
+    """Run agents on a fake provider and show who spent what.
 
-    Coordinators plan and spawn researchers, who spawn readers. One researcher fails, and its task
-    is routed again in a second cycle; an agent with too small an envelope is denied a call; one
-    session runs into its ceiling.
+    Nothing is paid for. Coordinators plan and spawn researchers, who spawn readers. One researcher
+    fails, and its task is routed again in a second cycle; an agent with too small an envelope is
+    denied a call; one session runs into its ceiling.
     """
     numbers = count() if forever else iter(range(sessions))
     console = output.console()
@@ -101,7 +102,8 @@ class _Demo:
         ]
         await asyncio.gather(*workers)
         self._show()
-        if self._url:
+        if self._url and not interrupted.is_set():
+            self._say("Ctrl-C ends it.")
             await interrupted.wait()
 
     async def _work(
@@ -126,7 +128,7 @@ class _Demo:
                 ("session ", "dim"),
                 f"{tree.session[:13]}  {tree.customer:<8} ",
                 (f"{status:<15} ", output.STATUS_STYLES.get(tree.status, "")),
-                f"{output.plural(tree.totals.calls, 'call'):>8}  {format_usd(tree.totals.cost)}",
+                f"{output.plural(tree.totals.calls, 'call'):>8}  {_COST.text(tree.totals.cost)}",
             )
         )
 
@@ -142,7 +144,6 @@ class _Demo:
             self._say(f"  spendtree tree --all --store {url} {self._dearest.session}")
         if self._url:
             self._say(f"  curl {self._url}/metrics   (or {self._url}/ in a browser)")
-            self._say("Ctrl-C ends it.")
         elif url != "memory:":
             self._say(f"  spendtree-exporter --store {url}   (serves /metrics on 127.0.0.1:9797)")
 

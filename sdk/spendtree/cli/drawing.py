@@ -224,7 +224,7 @@ def _table(tree: SessionTree, lines: list[Line], width: int) -> Table:
 
     who = (
         (
-            Column("Agent", [_agent(line) for line in lines], least=34),
+            Column("Agent", [_agent(line) for line in lines], least=44),
             Column("Task", [_task(line) for line in lines], least=22),
         )
         if wide
@@ -272,7 +272,7 @@ def _name(line: Line) -> Text:
     indent = line.indent
     if len(indent) > INDENT_MAX:
         indent = "…" + indent[-INDENT_MAX + 1 :]
-    return Text(indent, "dim").append(output.clean(line.name), line.style)
+    return Text().append(indent, "dim").append(output.clean(line.name), line.style)
 
 
 def _task(line: Line) -> Text:

@@ -41,8 +41,11 @@ class Column(NamedTuple):
 
 
 def grid(columns: Sequence[Column], width: int, *, gap: int = 2) -> Table:
-    """Return a table of the columns that fit `width`, those that may shrink cut by an ellipsis."""
-    kept = list(columns)
+    """Return a table of the columns that fit `width`, those that may shrink cut by an ellipsis.
+
+    Spare columns without any text are left out on every screen.
+    """
+    kept = [column for column in columns if not column.spare or any(column.texts)]
     while True:
         room = width - gap * (len(kept) - 1)
         spare = max(kept, key=lambda column: column.spare)

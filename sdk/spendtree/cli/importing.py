@@ -15,9 +15,7 @@ from spendtree.store import open_store
 
 
 def import_traces(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Trace files, also gzipped.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Trace files, also gzipped.")],
     store: output.StoreOption = output.DEFAULT_STORE,
     customer: Annotated[
         str, typer.Option(metavar="NAME", help="Who is billed, where the traces name nobody.")
@@ -45,10 +43,12 @@ def import_traces(
     ] = None,
     as_json: output.JsonOption = False,
 ) -> None:
-    """Import traces: OpenTelemetry, OpenInference, Langfuse, and Spendtree's own span records.
+    """Bring in traces that agents left in files.
 
-    Each LLM call counts once, and importing a file again changes nothing. What cannot be read is
-    named on stderr with file and position; the rest is imported, and the exit code is 1.
+    Reads OTLP JSON and OpenTelemetry span dumps (gen_ai, OpenInference), Langfuse exports, ChatDev
+    logs, and compact span records. Each LLM call counts once, and importing a file again changes
+    nothing. What cannot be read is named on stderr with file and position; the rest is imported,
+    and the exit code is 1.
     """
     prices = PriceBook(load_config(config).prices)
     with closing(open_store(store)) as opened:
@@ -61,7 +61,8 @@ def import_traces(
             team=team,
         )
     for problem in report.problems:
-        output.warn(f"{problem.file}:{problem.position}: {problem.reason}")
+        where = ": ".join(part for part in (problem.file, problem.position) if part)
+        output.warn(f"{where}: {problem.reason}")
     if as_json:
         output.write_json(asdict(report))
     else:

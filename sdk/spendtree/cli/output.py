@@ -112,7 +112,7 @@ def share(part: int, whole: int) -> str:
     if whole <= 0:
         return ""
     per_cent = 100 * part / whole
-    return "<1%" if 0 < per_cent < 0.5 else f"{per_cent:.0f}%"
+    return "<1%" if 0 < per_cent < 1 else f"{per_cent:.0f}%"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:
@@ -152,7 +152,7 @@ def caveats(sums: Sums) -> list[str]:
     return found
 
 
-def unique_prefixes(names: Iterable[str], *, least: int = 8) -> dict[str, str]:
+def unique_prefixes(names: Iterable[str], *, least: int = 12) -> dict[str, str]:
     """Return for each name the shortest prefix, of at least `least` letters, that is its alone."""
     ordered = sorted(set(names))
     shared = [0, *(_common(a, b) for a, b in pairwise(ordered)), 0]

@@ -122,7 +122,7 @@ def _sum_up(console: Console, rows: list[SessionSummary], shown: int) -> None:
     sums = Sums()
     for row in rows:
         sums = sums.plus(row.sums)
-    counted = output.plural(len(rows), "session")
+    counted = output.plural(sum(bool(row.session) for row in rows), "session")
     hidden = f" ({shown} shown, --limit 0 shows all)" if shown < len(rows) else ""
     calls = output.plural(sums.calls, "call")
     console.print()

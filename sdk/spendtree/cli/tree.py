@@ -33,11 +33,11 @@ def tree(
         bool, typer.Option("--all", help="Show each run, also where one agent has many.")
     ] = False,
 ) -> None:
-    """Show who spent what in one session: agent, task, routing cycle, model, tokens, cost, share.
+    """Show who spent what in one session.
 
-    "Own" is what a run spent itself, and "share" its part of the session; "subtree" adds all that
-    the run spawned. Several runs of one agent are one row unless --all is given. --json always has
-    every run, with exact amounts.
+    A row per agent run: its task, routing cycle, model, tokens, what it spent itself ("own cost")
+    and which share of the session that is; "subtree" adds all that it spawned. Several runs of one
+    agent are one row unless --all is given. --json always has every run, with exact amounts.
     """
     with closing(open_store(store, create=False)) as opened:
         events = _events(opened, session, store)

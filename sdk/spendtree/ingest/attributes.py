@@ -6,6 +6,7 @@ Where several stand on one span, as they do, the first that is filled in a row h
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from spendtree.ingest.buckets import Counts, disjoint
@@ -15,6 +16,7 @@ from spendtree.usage import Usage
 
 Attributes = Mapping[str, Any]
 
+_LLM: SpanKind = "LLM"
 _LLM_NAMES = (
     "llm",
     "embedding",
@@ -28,7 +30,8 @@ _LLM_NAMES = (
     "responses",
     "image_generation",
 )
-_NAMED_KINDS: dict[str, SpanKind] = dict.fromkeys(_LLM_NAMES, "LLM") | {
+_NAMED_KINDS: dict[str, SpanKind] = {
+    **dict.fromkeys(_LLM_NAMES, _LLM),
     "agent": "AGENT",
     "invoke_agent": "AGENT",
     "chain": "CHAIN",
@@ -40,7 +43,7 @@ _NAMED_KINDS: dict[str, SpanKind] = dict.fromkeys(_LLM_NAMES, "LLM") | {
     "agent_handoff": "EVENT",
     "event": "EVENT",
 }
-"""What a value under one of KIND_KEYS means; other values ("unknown", "RETRIEVER") decide nothing."""
+"""What a value under one of KIND_KEYS means; any other ("unknown", "RETRIEVER") decides nothing."""
 
 KIND_KEYS = (
     "openinference.span.kind",
@@ -188,17 +191,22 @@ def kind_of(attributes: Attributes, *, metered: bool) -> SpanKind:
 
 def usage_of(attributes: Attributes) -> Usage | None:
     """Return the usage that attributes state, in disjoint buckets."""
-    stated = [_count(attributes, keys) for keys in (INPUT_KEYS, OUTPUT_KEYS)]
-    if stated == [None, None]:
+    input_tokens = _count(attributes, INPUT_KEYS)
+    output_tokens = _count(attributes, OUTPUT_KEYS)
+    if input_tokens is None and output_tokens is None:
         return None
-    details = (
-        _count(attributes, keys)
-        for keys in (CACHE_READ_KEYS, CACHE_WRITE_KEYS, (), REASONING_KEYS, TOTAL_KEYS)
+    counts = Counts(
+        input=input_tokens,
+        output=output_tokens,
+        cache_read=_count(attributes, CACHE_READ_KEYS),
+        cache_write=_count(attributes, CACHE_WRITE_KEYS),
+        reasoning=_count(attributes, REASONING_KEYS),
+        total=_count(attributes, TOTAL_KEYS),
     )
-    return disjoint(Counts(*stated, *details))
+    return disjoint(counts)
 
 
-def cost_of(attributes: Attributes) -> Any:
+def cost_of(attributes: Attributes) -> Decimal | None:
     """Return the dollars (Decimal) that a source says a call has cost, None if it does not."""
     for key in COST_KEYS:
         amount = dollars(attributes.get(key))

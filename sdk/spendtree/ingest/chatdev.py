@@ -86,7 +86,7 @@ def _entry(log: _Log, at: int, level: str, title: str, body: list[str]) -> None:
         log.calls.append(_call(log, at, body))
         log.refused = 0
     elif _PHASE in title:
-        log.phases.append(dict(match.groups() for line in body if (match := _ROW.match(line))))
+        log.phases.append({m[1]: m[2] for line in body if (m := _ROW.match(line))})
         log.starts.append(at)
     elif speaker and log.unnamed:
         call = log.unnamed.pop(0)
@@ -96,7 +96,7 @@ def _entry(log: _Log, at: int, level: str, title: str, body: list[str]) -> None:
 
 
 def _call(log: _Log, at: int, body: list[str]) -> SpanRecord:
-    stated = dict(match.groups() for line in body if (match := _COUNT.match(line.strip())))
+    stated = {m[1]: m[2] for line in body if (m := _COUNT.match(line.strip()))}
     if "prompt_tokens" not in stated or "completion_tokens" not in stated:
         raise SpanError("a call without its token counts")
     prompt = tokens(stated["prompt_tokens"], "prompt_tokens") or 0

@@ -10,14 +10,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from spendtree.ingest import scalars
-from spendtree.ingest.attributes import COST_PARTS, cost_of, cycle_of
+from spendtree.ingest.attributes import cost_of, cycle_of
 from spendtree.ingest.buckets import Counts, disjoint
 from spendtree.ingest.span import KINDS, SpanError, SpanRecord
 from spendtree.usage import Usage
 
 _FAILED = frozenset({"error", "failed", "ERROR"})
 _UNSET = frozenset({None, "", "unset", "UNSET"})
-_NOTHING: dict[str, Any] = {}
+_TEXTS = {
+    "spendtree.customer": "customer",
+    "spendtree.team": "team",
+    "spendtree.task_id": "task_id",
+    "spendtree.purpose": "purpose",
+    "conversation_id": "conversation",
+    "response_id": "response_id",
+}
+"""Attribute -> field of SpanRecord."""
 
 
 def is_record(document: Mapping[str, Any]) -> bool:
@@ -29,18 +37,15 @@ def span(item: Mapping[str, Any]) -> SpanRecord:
     """Return the span of one record."""
     get = item.get
     text = scalars.text
-    kind = item["kind"]
     status = get("status")
-    attrs = get("attrs") or _NOTHING
-    if not isinstance(attrs, dict):
-        raise SpanError("attrs: is not an object")
     usage = get("usage")
+    attrs = get("attrs")
     return SpanRecord(
         trace_id=scalars.trace_id(get("trace_id")),
         span_id=scalars.span_id(get("span_id")),
         parent_span_id=scalars.span_id(get("parent_span_id")),
         session=text(get("session_id")),
-        kind=kind,
+        kind=item["kind"],
         name=text(get("name")),
         agent=text(get("agent")),
         role=text(get("role")),
@@ -52,39 +57,41 @@ def span(item: Mapping[str, Any]) -> SpanRecord:
         error=text(get("error_type")),
         usage=None if usage is None else _usage(usage, get("usage_semantics")),
         rollup=get("rollup") is True,
-        reported_cost=_cost(attrs) if attrs else None,
-        customer=text(attrs.get("spendtree.customer")),
-        team=text(attrs.get("spendtree.team")),
-        conversation=text(attrs.get("conversation_id")),
-        response_id=text(attrs.get("response_id")),
-        cycle=cycle_of(attrs) if "spendtree.cycle" in attrs else 1,
-        task_id=text(attrs.get("spendtree.task_id")),
-        purpose=text(attrs.get("spendtree.purpose")) or "work",
-        refused_before=scalars.tokens(attrs.get("rate_limit_errors_before"), "attrs") or 0,
+        **(_told(attrs) if attrs else {}),
     )
+
+
+def _told(attrs: Any) -> dict[str, Any]:
+    """Return the fields that attributes fill: what sources tell beyond the record's own keys."""
+    if not isinstance(attrs, dict):
+        raise SpanError("attrs: is not an object")
+    fields: dict[str, Any] = {
+        field: scalars.text(attrs[name]) for name, field in _TEXTS.items() if name in attrs
+    }
+    if "spendtree.cycle" in attrs:
+        fields["cycle"] = cycle_of(attrs)
+    if "rate_limit_errors_before" in attrs:
+        refused = scalars.tokens(attrs["rate_limit_errors_before"], "rate_limit_errors_before")
+        fields["refused_before"] = refused or 0
+    cost = attrs.get("reported_cost_usd")
+    fields["reported_cost"] = cost_of(attrs) if cost is None else scalars.dollars(cost)
+    return fields
 
 
 def _usage(stated: Any, semantics: Any) -> Usage | None:
     if not isinstance(stated, dict):
         raise SpanError("usage: is not an object")
-    names = (
-        "input_tokens",
-        "output_tokens",
-        "cache_read_input_tokens",
-        "cache_creation_input_tokens",
-        "cache_creation_1h_input_tokens",
-        "reasoning_tokens",
-        "total_tokens",
-    )
+    count = scalars.tokens
     counts = Counts(
-        *[scalars.tokens(stated.get(name), name) for name in names],
+        input=count(stated.get("input_tokens"), "input_tokens"),
+        output=count(stated.get("output_tokens"), "output_tokens"),
+        cache_read=count(stated.get("cache_read_input_tokens"), "cache_read_input_tokens"),
+        cache_write=count(stated.get("cache_creation_input_tokens"), "cache_creation_input_tokens"),
+        cache_write_1h=count(
+            stated.get("cache_creation_1h_input_tokens"), "cache_creation_1h_input_tokens"
+        ),
+        reasoning=count(stated.get("reasoning_tokens"), "reasoning_tokens"),
+        total=count(stated.get("total_tokens"), "total_tokens"),
         inclusive=None if semantics is None else semantics == "inclusive",
     )
     return disjoint(counts)
-
-
-def _cost(attrs: Mapping[str, Any]) -> Any:
-    stated = attrs.get("reported_cost_usd")
-    if stated is not None:
-        return scalars.dollars(stated)
-    return cost_of(attrs) if COST_PARTS[0] in attrs else None

@@ -174,118 +174,19 @@ def _call(
         0,
         kind,
         at,
-        derived_id("span", span.trace_id, span.span_id),
+        id,
         context,
-        Request(span.provider, span.model, span.purpose),
-        priced,
-        0,
-        counts.input_tokens,
-        counts.output_tokens,
-        counts.cache_read_tokens,
-        counts.cache_write_tokens,
-        counts.cache_write_1h_tokens,
-        counts.reasoning_tokens,
-        status,
-        started,
-        data or None,
-    )
-
-
-def _run_events(
-    run: Run, context: Context, calls: list[Event]
-) -> Iterator[tuple[int, int, int, Event]]:
-    task = {"task": run.task} if run.task else None
-    opened = Event(0, Kind.RUN_OPENED, run.start_us, run.id, context, started=run.start_us)
-    yield run.start_us, _RUN_OPENED, run.level, opened._replace(data=task)
-    span = run.span
-    failed = span.status == "failed" if span is not None else calls[-1].status == "failed"
-    data: dict[str, Any] = {}
-    if failed and span is not None and span.error:
-        data["reason"] = span.error
-    if _is_total(run):
-        data |= _total(run)
-    closed = closing(
-        Event(0, Kind.RUN_CLOSED, run.end_us, run.id, context, started=run.start_us), calls
-    )
-    status = "failed" if failed else "succeeded"
-    yield (
-        run.end_us,
-        _RUN_CLOSED,
-        -run.level,
-        closed._replace(status=status, data=data or None),
-    )
-
-
-def _is_total(run: Run) -> bool:
-    return not run.inner and run.span is not None and run.span.usage is not None
-
-
-def _total(run: Run) -> dict[str, Any]:
-    """Return what a source tells of a run as a whole and of none of its calls."""
-    span = run.span
-    assert span is not None
-    assert span.usage is not None
-    usage = span.usage
-    told = {name: getattr(usage, name) for name in usage.__slots__ if getattr(usage, name)}
-    cost = span.reported_cost
-    return {"reported_total": told} | ({"reported_cost_usd": f"{cost:f}"} if cost else {})
-
-
-def _session_events(
-    found: SpanSession,
-    whole: Shape,
-    times: Sequence[tuple[int, int]],
-    top: Context,
-    calls: list[Event],
-    terms: Terms,
-) -> Iterator[tuple[int, int, int, Event]]:
-    times = times or _times([found.first], terms.now_us)
-    start, end = min(time[0] for time in times), max(time[1] for time in times)
-    own = derived_id("session", found.session)
-    conversation = next((span.conversation for span in found.spans if span.conversation), "")
-    data = {"conversation": conversation} if conversation else None
-    yield (
-        start,
-        _OPENED,
-        0,
-        Event(0, Kind.SESSION_OPENED, start, own, top, started=start, data=data),
-    )
-    root = _failed_root(whole, times)
-    closed = closing(Event(0, Kind.SESSION_CLOSED, end, own, top, started=start), calls)
-    status = "succeeded" if root is None else "failed"
-    reason = {"reason": root.error} if root is not None and root.error else None
-    yield end, _CLOSED, 0, closed._replace(status=status, data=reason)
-
-
-def _failed_root(whole: Shape, times: Sequence[tuple[int, int]]) -> SpanRecord | None:
-    """Return the span whose failure is the session's: one that nothing else stands around.
-
-    Of calls and tools without anything around them only the last one decides: those before it were
-    tried again.
-    """
-    spans = whole.spans
-    tops = [i for i, parent in enumerate(whole.parents) if parent < 0]
-    frames = [i for i in tops if spans[i].kind not in ("LLM", "TOOL", "EVENT")]
-    deciding = frames or sorted(tops, key=lambda i: times[i][1])[-1:]
-    return next((spans[i] for i in deciding if spans[i].status == "failed"), None)
-
-
-def closing(closed: Event, calls: Iterable[Event]) -> Event:
-    """Return a closing event with the sums of calls."""
-    sums = [0] * 7
-    for call in calls:
-        sums[0] += call.cost or 0
-        for i, tokens in enumerate(call[8:14], 1):
-            sums[i] += tokens
-    return closed._replace(
-        request=NO_REQUEST,
-        cost=sums[0],
-        input_tokens=sums[1],
-        output_tokens=sums[2],
-        cache_read_tokens=sums[3],
-        cache_write_tokens=sums[4],
-        cache_write_1h_tokens=sums[5],
-        reasoning_tokens=sums[6],
+        NO_REQUEST,
+        cost=sum(call.cost or 0 for call in calls),
+        input_tokens=sum(call.input_tokens for call in calls),
+        output_tokens=sum(call.output_tokens for call in calls),
+        cache_read_tokens=sum(call.cache_read_tokens for call in calls),
+        cache_write_tokens=sum(call.cache_write_tokens for call in calls),
+        cache_write_1h_tokens=sum(call.cache_write_1h_tokens for call in calls),
+        reasoning_tokens=sum(call.reasoning_tokens for call in calls),
+        status=status,
+        started=started,
+        data=data or None,
     )
 
 

@@ -48,11 +48,6 @@ _REASONING = ("output_reasoning", "output_reasoning_tokens", "completion_details
 _TOTAL = ("total", "total_tokens", "totalTokens")
 
 
-def is_export(document: Mapping[str, Any]) -> bool:
-    """Return whether a document is an exported trace."""
-    return isinstance(document.get("observations"), list)
-
-
 def is_observation(document: Mapping[str, Any]) -> bool:
     """Return whether a document is a single observation."""
     return "traceId" in document and document.get("type") in _TYPES
@@ -115,8 +110,14 @@ def _disjoint(stated: Mapping[str, Any]) -> Usage | None:
     What came in by OpenTelemetry is stored as it came: OpenInference's cached tokens stay inside
     the input. `total` is then the sum of input and output alone.
     """
-    names = (_INPUT, _OUTPUT, _CACHE_READ, _CACHE_WRITE, (), _REASONING, _TOTAL)
-    counts = Counts(*(_count(stated, keys) for keys in names))
+    counts = Counts(
+        input=_count(stated, _INPUT),
+        output=_count(stated, _OUTPUT),
+        cache_read=_count(stated, _CACHE_READ),
+        cache_write=_count(stated, _CACHE_WRITE),
+        reasoning=_count(stated, _REASONING),
+        total=_count(stated, _TOTAL),
+    )
     inside = counts.total is not None and counts.total == (counts.input or 0) + (counts.output or 0)
     return disjoint(counts._replace(inclusive=inside))
 

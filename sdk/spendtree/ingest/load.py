@@ -1,13 +1,13 @@
 """Importing files into a store: reads them, converts their spans, books what the store lacks."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spendtree.account import Account, session_account
 from spendtree.errors import ConfigurationError
-from spendtree.event import Context, Event, Kind, derived_id
+from spendtree.event import Event, Kind, derived_id
 from spendtree.ingest.convert import Converted, Terms, closing, convert
 from spendtree.ingest.files import read_file
 from spendtree.ingest.sessions import SpanSession, sort
@@ -20,8 +20,10 @@ BATCH = 5_000
 
 _COUNTED = ("runs", "calls", "failed", "unpriced", "unmetered", "totals")
 
+_FINISHED = (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT)
+
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done ("read" files, "load" sessions), how many are done, of how many."""
+"""Called with what is done ("read" files, "load" sessions), how many of them, of how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ def _read(
 
 
 class Loader:
-    """Books sessions of spans into one store, in batches; a span receiver may keep one.
+    """Books the sessions of one import (each added once) into a store, in batches.
 
     Into a store that knows a session (or, by its spans, the session that a trace was imported as)
     only what it lacks is booked: late calls, and the usage of calls that came without. If the
@@ -183,64 +185,67 @@ class Loader:
 
     def _met_before(self, session: SpanSession, converted: Converted) -> Converted:
         """Return a session without the events that the store knows, under the id it knows."""
-        if not session.stated:
-            known = self._adopted(converted)
-            if known is not None and known.session != session.session:
-                session = session._replace(session=known.session)
-                converted = convert(session, self._terms)
-        opening = self._store.find(derived_id("session", session.session), Kind.SESSION_OPENED)
-        if not session.session or opening is None:
+        if not session.session:
             return converted
-        fresh = [event for event in converted.events if self._is_news(event)]
-        self._known += len(converted.events) - len(fresh)
-        if fresh:
-            self._continue(session.session, opening.context, fresh)
+        if not session.stated:
+            known_as = self._adopted(converted)
+            if known_as not in ("", session.session):
+                session = session._replace(session=known_as)
+                converted = convert(session, self._terms)
+        opened = derived_id("session", session.session)
+        if self._store.find(opened, Kind.SESSION_OPENED) is None:
+            return converted
+        self._continue(session.session, converted)
         return converted._replace(events=[], accounts=[])
 
-    def _adopted(self, converted: Converted) -> Context | None:
-        """Return the context under which the store knows the first call or run of a trace."""
+    def _adopted(self, converted: Converted) -> str:
+        """Return the session in which the store knows the first call or run of a trace, or ""."""
         for event in converted.events:
             if event.kind in (Kind.CALL, Kind.LAPSE, Kind.RUN_OPENED):
                 known = self._store.find(event.id, event.kind)
-                return None if known is None else known.context
-        return None
+                return "" if known is None else known.context.session
+        return ""
 
-    def _is_news(self, event: Event) -> bool:
-        """Return whether the store lacks an event. Sessions are closed by `_continue`."""
-        find = self._store.find
-        if event.kind in (Kind.SESSION_OPENED, Kind.SESSION_CLOSED):
-            return False
-        if event.kind == Kind.LAPSE and find(event.id, Kind.CALL) is not None:
-            return False
-        if event.kind == Kind.CALL and find(event.id, Kind.ADJUSTMENT) is not None:
-            return False
-        return find(event.id, event.kind) is None
-
-    def _continue(self, session: str, top: Context, fresh: list[Event]) -> None:
-        """Book late events of a session that the store knows, whoever opened it."""
+    def _continue(self, session: str, converted: Converted) -> None:
+        """Book what a session lacks that the store knows, whoever opened it."""
         self.flush()
+        known = {(e.id, e.kind): e for e in self._store.events(session=session)}
+        fresh = [event for event in converted.events if _is_news(event, known)]
+        top = known[derived_id("session", session), Kind.SESSION_OPENED].context
         account = session_account(session, top.customer, top.team)
-        late = [event for event in fresh if self._store.find(event.id, Kind.LAPSE) is not None]
-        booked = [event for event in fresh if event not in late]
-        for event in late:
-            self._store.adjust(event.id, event.cost, event._replace(kind=Kind.ADJUSTMENT))
-        self._new += self._store.load([account], booked) + len(late)
-        own = derived_id("session", session)
-        if self._store.find(own, Kind.SESSION_CLOSED) is not None:
-            self._new += self._store.load([account], [self._closed_again(session, top, fresh)])
+        new = 0
+        for event in fresh:
+            if (event.id, Kind.LAPSE) in known:
+                late = event._replace(kind=Kind.ADJUSTMENT)
+                self._store.adjust(event.id, event.cost, late)
+                new += 1
+        booked = [event for event in fresh if (event.id, Kind.LAPSE) not in known]
+        new += self._store.load([account], booked) if booked else 0
+        self._known += len(converted.events) - new
+        self._new += new
+        closed = known.get((derived_id("session", session), Kind.SESSION_CLOSED))
+        if new and closed is not None:
+            again = self._closed_again(closed, fresh)
+            self._new += self._store.load([account], [again])
 
-    def _closed_again(self, session: str, top: Context, fresh: list[Event]) -> Event:
-        kinds = (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT)
-        finished = list(self._store.events(session=session, kinds=kinds))
-        latest = max(event.at for event in (*finished, *fresh))
-        id = derived_id("continued", session, *(event.id.hex() for event in fresh))
-        closed = Event(
-            0,
+    def _closed_again(self, closed: Event, fresh: list[Event]) -> Event:
+        session = closed.context.session
+        finished = list(self._store.events(session=session, kinds=_FINISHED))
+        return closing(
             Kind.SESSION_CLOSED,
-            latest,
-            id,
-            top,
-            status="succeeded",
-            data={"continued": True},
+            max(event.at for event in (closed, *fresh)),
+            derived_id("continued", session, *(event.id.hex() for event in fresh)),
+            closed.context,
+            closed.started,
+            finished,
+            closed.status,
+            {"continued": True},
         )
-        return closing(closed, finished)
+
+
+def _is_news(event: Event, known: Mapping[tuple[bytes, int], Event]) -> bool:
+    """Return whether a known session lacks an event. It is opened already, and closed by others."""
+    if event.kind in (Kind.SESSION_OPENED, Kind.SESSION_CLOSED) or (event.id, event.kind) in known:
+        return False
+    met = Kind.CALL if event.kind == Kind.LAPSE else Kind.ADJUSTMENT
+    return (event.id, met) not in known

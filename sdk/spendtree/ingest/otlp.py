@@ -1,4 +1,4 @@
-"""OTLP JSON: `resourceSpans`, as the collector's file exporter and OTLP/HTTP clients write it. Pure.
+"""OTLP JSON: `resourceSpans`, as collectors' file exporters and OTLP/HTTP clients write it. Pure.
 
 https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: names in lowerCamelCase, ids in
 hexadecimal, 64-bit integers as strings. The snake_case names of other protobuf printers are read,

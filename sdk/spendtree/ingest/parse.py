@@ -4,7 +4,7 @@ One table says which dialect a document is; a receiver that has parsed its reque
 the object, `files` uses it on a file's bytes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -47,46 +47,42 @@ def _bytes(content: bytes, file: str) -> Found:
             yield from _document(document, file)
 
 
-def _document(document: Document, file: str) -> Found:
+def _document(document: Document, file: str) -> Iterable[SpanRecord | Problem]:
+    """Return the spans of a document, none of them before all its numbers are exact."""
     try:
-        # A list, so that nothing of a document is passed on before all its numbers are exact.
-        found = list(_value(document.value, document.where, file))
+        return _value(document.value, document.where, file)
     except InexactNumberError:
-        found = list(_value(exact(document.source), document.where, file))
-    yield from found
+        return _value(exact(document.source), document.where, file)
 
 
 def _inner(document: Document, file: str) -> Found:
     """Return the spans among what follows something unreadable; other pieces of it are silent."""
-    if isinstance(document.value, dict) and _reader(document.value) is not None:
+    value = document.value
+    if isinstance(value, dict) and (_converter(value) or _reader(value)):
         yield from _document(document, file)
 
 
-def _value(value: Any, where: str, file: str) -> Found:
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from _object(item, f"{where} [{i}]".lstrip(), file)
-    else:
-        yield from _object(value, where, file)
+def _value(value: Any, where: str, file: str) -> Iterable[SpanRecord | Problem]:
+    if not isinstance(value, list):
+        return _object(value, where, file)
+    found: list[SpanRecord | Problem] = []
+    for i, item in enumerate(value):
+        found += _object(item, f"{where} [{i}]".lstrip(), file)
+    return found
 
 
-def _object(value: Any, where: str, file: str) -> Found:
-    reader = _reader(value) if isinstance(value, dict) else None
+def _object(value: Any, where: str, file: str) -> Iterable[SpanRecord | Problem]:
+    if not isinstance(value, dict):
+        return (Problem(file, where or "line 1", "is not an object, so not a span"),)
+    convert = _converter(value)
+    if convert is not None:
+        return (one(value, convert, where, file),)
+    reader = _reader(value)
     if reader is not None:
-        yield from reader(value, where, file)
-    else:
-        reason = "is not an object, so not a span"
-        if isinstance(value, dict):
-            keys = ", ".join(list(value)[:5])
-            reason = f"unknown format (an object of {keys or 'nothing'}); accepted are {ACCEPTED}"
-        yield Problem(file, where or "line 1", reason)
-
-
-def _span_reader(convert: Callable[[Mapping[str, Any]], SpanRecord]) -> Reader:
-    def read(value: Mapping[str, Any], where: str, file: str) -> Found:
-        yield one(value, convert, where, file)
-
-    return read
+        return list(reader(value, where, file))
+    keys = ", ".join(list(value)[:5]) or "nothing"
+    reason = f"unknown format (an object of {keys}); accepted are {ACCEPTED}"
+    return (Problem(file, where or "line 1", reason),)
 
 
 def _spans(value: Mapping[str, Any], where: str, file: str) -> Found:
@@ -97,26 +93,33 @@ def _any_span(value: Mapping[str, Any]) -> SpanRecord:
     return otlp.span({}, value) if "spanId" in value else otelsdk.span(value)
 
 
-_compact = _span_reader(compact.span)
-_sdk = _span_reader(otelsdk.span)
-_observation = _span_reader(partial(langfuse.observation, ""))
-_otlp_span = _span_reader(partial(otlp.span, {}))
+_observation = partial(langfuse.observation, "")
+_otlp_span = partial(otlp.span, {})
 
 
-def _reader(value: Mapping[str, Any]) -> Reader | None:
-    """Return what reads a document, told by the keys that only its dialect has."""
+def _converter(value: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], SpanRecord] | None:
+    """Return what reads a document that is one span, told by the keys of its dialect."""
     if compact.is_record(value) and "attributes" not in value:
-        return _compact
-    if "resourceSpans" in value or "resource_spans" in value:
-        return otlp.read
-    if langfuse.is_export(value):
-        return langfuse.read
-    if isinstance(value.get("spans"), list):
-        return _spans
+        return compact.span
+    if any(key in value for key in _SEVERAL):
+        return None
     if "spanId" in value and "traceId" in value:
         return _otlp_span
     if langfuse.is_observation(value):
         return _observation
     if "attributes" in value or "context" in value or "start_time" in value:
-        return _sdk
+        return otelsdk.span
     return None
+
+
+_SEVERAL: dict[str, Reader] = {
+    "resourceSpans": otlp.read,
+    "resource_spans": otlp.read,
+    "observations": langfuse.read,
+    "spans": _spans,
+}
+"""What reads a document of several spans, by the key under which it holds them."""
+
+
+def _reader(value: Mapping[str, Any]) -> Reader | None:
+    return next((read for key, read in _SEVERAL.items() if isinstance(value.get(key), list)), None)

@@ -10,11 +10,13 @@ from base64 import b64decode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from spendtree.ingest.span import InexactNumberError, SpanError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LOCAL_EPOCH = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_US = 253_402_300_800_000_000
 """The year 10000, where datetime ends."""
@@ -63,7 +65,7 @@ def micros(value: Any, what: str) -> int | None:
     """
     if value is None or value == "":
         return None
-    if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+    if isinstance(value, str) and (value[4:5] == "-" or not value.replace(".", "", 1).isdigit()):
         return _iso(value, what)
     number = _number(value, what) if isinstance(value, str) else value
     if type(number) not in (int, float) or number >= _LARGEST_TIME:
@@ -105,14 +107,15 @@ def dollars(value: Any) -> Decimal | None:
 
 def text(value: Any) -> str:
     """Return a name as text that every store can hold; "" for what is no name."""
+    if value is None:
+        return ""
     if not isinstance(value, str):
         return str(value) if type(value) is int else ""
-    if len(value) > LONGEST_TEXT:
-        value = value[:LONGEST_TEXT]
-    if value.isascii():
-        return value
+    name = value if len(value) <= LONGEST_TEXT else value[:LONGEST_TEXT]
+    if name.isascii():
+        return name
     # A lone surrogate, which JSON can write, is no text: it cannot be encoded.
-    return value.encode("utf-8", "replace").decode("utf-8")
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -139,9 +142,7 @@ def _iso(value: str, what: str) -> int:
         if swapped is None:
             raise SpanError(f"{what}: {value!r} is no time") from None
         return _iso("{0}-{2}-{1}{3}".format(*swapped.groups()), what)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND
+    return (moment - (_LOCAL_EPOCH if moment.tzinfo is None else _EPOCH)) // _MICROSECOND
 
 
 def _id(value: Any, what: str, digits: int) -> str:
@@ -156,6 +157,7 @@ def _id(value: Any, what: str, digits: int) -> str:
     return f"{value:0{digits}x}" if value else ""
 
 
+@lru_cache(maxsize=4096)  # an id stands on a span, on its children, a trace's on all of them
 def _written(value: str, digits: int) -> str:
     """Read hexadecimal digits, with a prefix ("0x…") or not, base64, and any other text.
 

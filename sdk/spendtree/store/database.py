@@ -13,16 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from spendtree.errors import StoreError, StoreUnavailableError
+from spendtree.errors import LedgerConflictError, StoreError, StoreUnavailableError
 
 APPLICATION_ID = 0x53504E44  # "SPND": tells our files from other people's databases
+SQLITE_NEEDED = (3, 37)
 PAGE_SIZE = 2048
 """Bytes; half of SQLite's default writes half as much WAL per call (measured: 41 against 49 us)."""
 BUSY_SECONDS = 10.0
 WAL_LIMIT = 16 << 20
 WAL_CHECK_EVERY = 64
 """Commits between two looks at the WAL's size: at 30 kB a call that is 2 MB of imprecision."""
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"}
+    | {"glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.s3fs"}
+)
 SCHEMA = os.path.join(os.path.dirname(__file__), "schema")
 
 _ADVICE = {
@@ -36,11 +40,17 @@ _ADVICE = {
     sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a copy, or `sqlite3 FILE .recover` it",
 }
 _FINAL = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+_TOO_LARGE = "an account holds at most $9.2 million (2**63 pico-dollars); nothing was changed"
+
+FOREIGN = (sqlite3.Error, OverflowError)
+"""What sqlite3 raises, also for numbers beyond 64 bits."""
 
 Result = TypeVar("Result")
 _open_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
 _leaked: list[sqlite3.Connection] = []
-_fork_hooks = threading.Lock()
+_forking = threading.RLock()
+"""Held from before a fork until after it: one fork at a time, and no database is added meanwhile."""
+_prepared: list["Database"] = []
 _fork_hooks_set = False
 
 
@@ -52,16 +62,20 @@ class Database:
     """
 
     def __init__(self, path: str, *, synchronous: str, create: bool) -> None:
-        self.path = path
+        # The real path: SQLite puts the WAL beside the target of a link, and a daemon changes its
+        # directory before it forks and everything is opened anew.
+        self.path = os.path.realpath(path)
         self._synchronous = synchronous
         self.lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
-        self._commits = 0
+        self._cut_off = False
+        self.unlooked = 0
+        """Rows written, or commits, since the last look at the WAL's size."""
         self.generation = 0
         """Grows in a forked child: what was cached about this process is then another's."""
-        _check_place(path, create)
+        _check_place(self.path, create)
         with self.lock, self.translated():
             self._connect()
         _watch_forks(self)
@@ -97,8 +111,9 @@ class Database:
         """Commit, and keep the WAL small; the caller holds `lock`."""
         assert self._writer is not None
         self._writer.execute("COMMIT")
-        self._commits += 1
-        if self._commits % WAL_CHECK_EVERY == 0:
+        self.unlooked += 1
+        if self.unlooked >= WAL_CHECK_EVERY:
+            self.unlooked = 0
             self._trim_wal(self._writer)
 
     def rollback(self) -> None:
@@ -106,18 +121,6 @@ class Database:
         if self._writer is not None and self._writer.in_transaction:
             with suppress(sqlite3.Error):  # a full disk has rolled back by itself
                 self._writer.execute("ROLLBACK")
-
-    @contextmanager
-    def transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
-        """Run the body as one write transaction; for verbs that are not hot."""
-        with self.lock, self.translated():
-            execute = self.begin()
-            try:
-                yield execute
-                self.commit()
-            except BaseException:
-                self.rollback()
-                raise
 
     # Reading.
 
@@ -143,14 +146,13 @@ class Database:
         """Turn errors of sqlite3 into StoreError with a way out."""
         try:
             yield
-        except sqlite3.Error as error:
+        except FOREIGN as error:
             raise self.translate(error) from error
 
-    def translate(self, error: sqlite3.Error) -> StoreError:
-        """Return the StoreError for an error of sqlite3."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        kind = StoreUnavailableError if code in _ADVICE and code not in _FINAL else StoreError
-        return kind(f"store {self.path}: {error}; {_ADVICE.get(code, 'unexpected: please report')}")
+    def translate(self, error: Exception) -> StoreError:
+        """Return the StoreError for one of the FOREIGN errors."""
+        kind, advice = _translation(error)
+        return kind(f"store {self.path}: {error}; {advice}")
 
     # Connections.
 
@@ -166,6 +168,13 @@ class Database:
         return connection
 
     def _new_connection(self) -> sqlite3.Connection:
+        if self._cut_off:
+            raise StoreUnavailableError(
+                f"store {self.path}: this process was forked while a verb of its parent had been "
+                f"waiting for {BUSY_SECONDS:.0f} s, and inherited its locks; start it again"
+            )
+        if not os.path.exists(self.path):  # SQLite would make a new, empty one
+            raise StoreError(f"store {self.path}: the file is gone; put it back, or restart")
         connection = sqlite3.connect(
             self.path,
             timeout=BUSY_SECONDS,
@@ -173,8 +182,12 @@ class Database:
             check_same_thread=False,
             cached_statements=256,
         )
-        connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        connection.execute("PRAGMA wal_autocheckpoint=0")
+        try:
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _close(self) -> None:
@@ -195,7 +208,7 @@ class Database:
         connection.execute(f"PRAGMA busy_timeout={wait_ms}")
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.OperationalError:
+        except sqlite3.Error:
             pass  # the call is committed; the next look at the WAL tries again
         finally:
             connection.execute("PRAGMA busy_timeout=0")
@@ -222,9 +235,11 @@ class Database:
     def after_fork_in_child(self, prepared: bool) -> None:
         """Let verbs run again, with locks and connections of the child's own."""
         if not prepared:
-            # Closing would give up the parent's locks: keep them, unused, to the end.
+            # SQLite in this process believes in locks that only the parent has, for every new
+            # connection too: going on could lose what is written. Keep the old ones, unused.
             _leaked.extend(c for c in (self._writer, self._reader) if c is not None)
             self._writer = self._reader = None
+            self._cut_off = True
         self.lock = threading.Lock()
         self._read_lock = threading.Lock()
         self.generation += 1
@@ -232,26 +247,50 @@ class Database:
 
 def _watch_forks(database: Database) -> None:
     global _fork_hooks_set
-    with _fork_hooks:
+    with _forking:
         _open_databases.add(database)
         if not _fork_hooks_set and hasattr(os, "register_at_fork"):
-            prepared: list[Database] = []
-
-            def before() -> None:
-                prepared[:] = [d for d in list(_open_databases) if d.before_fork()]
-
-            def in_parent() -> None:
-                for one in prepared:
-                    one.after_fork_in_parent()
-                prepared.clear()
-
-            def in_child() -> None:
-                for one in list(_open_databases):
-                    one.after_fork_in_child(one in prepared)
-                prepared.clear()
-
-            os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+            os.register_at_fork(
+                before=_before_fork,
+                after_in_parent=_after_fork_in_parent,
+                after_in_child=_after_fork_in_child,
+            )
             _fork_hooks_set = True
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    for database in list(_open_databases):
+        if database.before_fork():
+            _prepared.append(database)
+
+
+def _after_fork_in_parent() -> None:
+    for database in _prepared:
+        database.after_fork_in_parent()
+    _prepared.clear()
+    _forking.release()
+
+
+def _after_fork_in_child() -> None:
+    for database in list(_open_databases):
+        database.after_fork_in_child(database in _prepared)
+    _prepared.clear()
+    _forking.release()
+
+
+def _translation(error: Exception) -> tuple[type[StoreError], str]:
+    """Return the kind of StoreError for a foreign error, and what to do about it."""
+    if isinstance(error, OverflowError):
+        return StoreError, _TOO_LARGE
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+        return LedgerConflictError, "this id is taken by another event; nothing was changed"
+    code &= 0xFF
+    if code == sqlite3.SQLITE_CONSTRAINT:  # STRICT tables refuse a sum that overflowed into REAL
+        return StoreError, _TOO_LARGE
+    kind = StoreUnavailableError if code in _ADVICE and code not in _FINAL else StoreError
+    return kind, _ADVICE.get(code, "unexpected: please report")
 
 
 def _check_place(path: str, create: bool) -> None:
@@ -274,7 +313,11 @@ def _check_place(path: str, create: bool) -> None:
             "something first (`spendtree demo`, `spendtree import`)"
         )
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        # Exclusively: closing a file that another thread has opened in SQLite meanwhile would give
+        # up its locks, since POSIX locks belong to the process.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
     except OSError as error:
         raise StoreError(
             f"store {path}: it cannot be created ({error.strerror}); check that {directory} is "
@@ -301,6 +344,11 @@ def _file_system(directory: str) -> str:
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     """Set the file up, or bring it to the newest schema; several processes may do so at once."""
+    if sqlite3.sqlite_version_info < SQLITE_NEEDED:
+        raise StoreError(
+            f"store {path}: this Python has SQLite {sqlite3.sqlite_version}, and STRICT tables "
+            f"need {'.'.join(map(str, SQLITE_NEEDED))} or newer; use a newer Python"
+        )
     version = _version(connection, path)
     steps = schema_steps()
     if version > len(steps):
@@ -335,10 +383,18 @@ def _use_wal(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if tables and application != APPLICATION_ID:
+    # In one transaction, else another process may make the tables between the first two reads.
+    snapshot = not connection.in_transaction
+    if snapshot:
+        connection.execute("BEGIN")
+    try:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    finally:
+        if snapshot:
+            connection.execute("COMMIT")
+    if application != APPLICATION_ID and (application or version or tables):
         raise StoreError(
             f"store {path}: that is another program's database; name a file of its own"
         )

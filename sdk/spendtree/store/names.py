@@ -12,6 +12,7 @@ from spendtree.errors import StoreError
 from spendtree.event import Context, Request
 from spendtree.store import owner
 from spendtree.store.database import Database
+from spendtree.store.text import storable
 
 Execute = Callable[..., Any]
 Name = TypeVar("Name")
@@ -34,7 +35,7 @@ class Names:
 
     def account(self, execute: Execute, id: str) -> int:
         """Return an account's number; StoreError if it was never opened."""
-        row = execute("SELECT no FROM account WHERE id=?", (id,)).fetchone()
+        row = execute("SELECT no FROM account WHERE id=?", (storable(id),)).fetchone()
         if row is None:
             raise StoreError(f"store {self._database.path}: account {id!r} is not open")
         self._remember(self.accounts, id, row[0])
@@ -48,7 +49,9 @@ class Names:
 
     def context(self, execute: Execute, context: Context) -> int:
         """Return a context's number, making one for a new context."""
-        values = (*context[:9], json.dumps(context.path), context.origin)
+        session, customer, team, agent, run, parent, level, cycle, task_id, path, origin = context
+        names = map(storable, (session, customer, team, agent, run, parent))
+        values = (*names, level, cycle, storable(task_id), json.dumps(path), origin)
         cursor = execute(
             "INSERT INTO context (session, customer, team, agent, run, parent, level, cycle, "
             "task_id, path, origin) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
@@ -58,12 +61,13 @@ class Names:
 
     def request(self, execute: Execute, request: Request) -> int:
         """Return a request's number, making one for a new request."""
+        values = tuple(map(storable, request))
         execute(
             "INSERT INTO request (provider, model, purpose) VALUES (?,?,?) ON CONFLICT DO NOTHING",
-            request,
+            values,
         )
         row = execute(
-            "SELECT no FROM request WHERE provider=? AND model=? AND purpose=?", request
+            "SELECT no FROM request WHERE provider=? AND model=? AND purpose=?", values
         ).fetchone()
         return self._remember(self.requests, request, row[0])
 
@@ -80,6 +84,10 @@ class Names:
             execute("INSERT INTO owner (host, boot, pid, start) VALUES (?,?,?,?)", here)
             row = execute(find, here).fetchone()
         return self._remember(self._owners, generation, row[0])
+
+    def known_owner(self) -> int | None:
+        """Return this process' number if it has held money already."""
+        return self._owners.get(self._database.generation)
 
     def rolled_back(self) -> None:
         """Forget what the transaction that has been undone made."""

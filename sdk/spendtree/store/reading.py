@@ -9,6 +9,7 @@ from spendtree.store.database import Database
 from spendtree.store.names import Execute, Readings
 from spendtree.store.protocol import Cursor, Page, Totals
 from spendtree.store.rows import SELECT_EVENT, to_events
+from spendtree.store.text import storable
 
 PAGE = 2_000
 """Events of a page: some 10 ms of reading, after which a checkpoint gets its turn."""
@@ -47,7 +48,7 @@ class Reading:
         where, values = ["seq > ?"], []
         if session is not None:
             where.append("context IN (SELECT no FROM context WHERE session=?)")
-            values.append(session)
+            values.append(storable(session))
         if kinds is not None:
             where.append(f"kind IN ({','.join(str(int(kind)) for kind in kinds)})")
             if Kind.CALL not in kinds:
@@ -65,14 +66,17 @@ class Reading:
         found = self._events("WHERE id=? AND kind=?", (id, kind))
         return found[0] if found else None
 
-    def first_hold(self, id: bytes) -> tuple[Context, int] | None:
-        """Return context and amount of a hold, also of one that has ended."""
+    def first_hold(self, id: bytes) -> tuple[Context, Request, int, int | None] | None:
+        """Return a hold's context, request, amount and owner (None if it has ended)."""
         rows = self._database.query(
-            "SELECT context, amount FROM hold WHERE id=?1 UNION ALL "
-            "SELECT context, held FROM event WHERE id=?1 AND kind IN (5,6) LIMIT 1",
+            "SELECT context, request, amount, owner FROM hold WHERE id=?1 UNION ALL "
+            "SELECT context, request, held, NULL FROM event WHERE id=?1 AND kind IN (5,6) LIMIT 1",
             (id,),
         )
-        return (self.context(rows[0][0]), rows[0][1]) if rows else None
+        if not rows:
+            return None
+        context, request, amount, owner = rows[0]
+        return self.context(context), self.request(request), amount, owner
 
     def context(self, number: int) -> Context:
         """Return a context by number."""
@@ -85,7 +89,7 @@ class Reading:
     def balance(self, account: str) -> Balance | None:
         """Return an account's money, None if it is not known."""
         rows = self._database.query(
-            "SELECT cap, spent, presumed, held FROM account WHERE id=?", (account,)
+            "SELECT cap, spent, presumed, held FROM account WHERE id=?", (storable(account),)
         )
         return Balance(*rows[0]) if rows else None
 
@@ -114,7 +118,7 @@ class Reading:
         sql, values = TOTALS, ()  # type: tuple[str, tuple[Any, ...]]
         if session is not None:
             sql += "AND context IN (SELECT no FROM context WHERE session=?) "
-            values = (session,)
+            values = (storable(session),)
         rows = self._database.query(sql + "GROUP BY context ORDER BY min(seq)", values)
         contexts = self._database.reading(
             lambda execute: self._names.contexts(execute, {row[0] for row in rows})

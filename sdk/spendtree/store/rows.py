@@ -12,7 +12,6 @@ COLUMNS = (
     "cache_write_1h, reasoning, status, duration, data"
 )
 INSERT_EVENT = f"INSERT INTO event ({COLUMNS}) VALUES ({','.join('?' * 16)})"
-INSERT_NEW_EVENT = f"INSERT OR IGNORE INTO event ({COLUMNS}) VALUES ({','.join('?' * 16)})"
 SELECT_EVENT = f"SELECT seq, {COLUMNS} FROM event"
 
 
@@ -29,7 +28,7 @@ def from_event(event: Event, context: int, request: int) -> tuple[Any, ...]:
         *event[6:14],
         STATUS_NUMBERS[event.status],
         event.at - started if started else None,
-        json.dumps(data, separators=(",", ":"), ensure_ascii=False) if data else None,
+        json.dumps(data, separators=(",", ":")) if data else None,
     )
 
 

@@ -15,13 +15,15 @@ from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import owner as owners
 from spendtree.store import statements
-from spendtree.store.database import Database
+from spendtree.store.database import FOREIGN, Database
 from spendtree.store.names import Execute, Names
 from spendtree.store.protocol import START, Cursor, Opened, Page, Settlement, Totals
 from spendtree.store.reading import Reading
-from spendtree.store.rows import INSERT_EVENT, INSERT_NEW_EVENT, from_event
+from spendtree.store.rows import INSERT_EVENT, from_event
+from spendtree.store.text import storable
 
 SYNCHRONOUS = ("normal", "full")
+FOREVER = 2**63 - 1
 
 Answer = TypeVar("Answer")
 
@@ -30,7 +32,8 @@ class SqliteStore:
     """A store in one SQLite file, for many threads and many processes of one host."""
 
     def __init__(self, path: str, *, synchronous: str = "normal", create: bool = True) -> None:
-        self.url = f"sqlite:///{path}" + ("?synchronous=full" if synchronous == "full" else "")
+        place = path.replace("%", "%25").replace("?", "%3F")
+        self.url = f"sqlite:///{place}" + ("?synchronous=full" if synchronous == "full" else "")
         self._database = Database(path, synchronous=synchronous, create=create)
         self._names = Names(self._database)
         self._reading = Reading(self._database)
@@ -55,6 +58,8 @@ class SqliteStore:
         database, names = self._database, self._names
         with database.lock:
             try:
+                if path is not context.path and tuple(path) != context.path:
+                    raise StoreError(f"hold {id.hex()}: its path is not that of its context")
                 execute = database.begin()
                 known = names.accounts
                 try:
@@ -73,7 +78,7 @@ class SqliteStore:
                     names.rolled_back()
                     if self._reading.first_hold(id) is None:
                         return answer
-                    return self._replay(id, context, amount, floor)
+                    return self._replay(id, context, request, amount, floor)
                 granted = answer.amount
                 row = (
                     id,
@@ -90,7 +95,7 @@ class SqliteStore:
                 if not fresh:
                     database.rollback()
                     names.rolled_back()
-                    return self._replay(id, context, amount, floor)
+                    return self._replay(id, context, request, amount, floor)
                 database.commit()
                 names.fresh.clear()
                 self._granted[id] = granted, numbers
@@ -110,7 +115,7 @@ class SqliteStore:
                 else:
                     if numbers:
                         execute(statements.settle(len(numbers)), (held, cost or 0, *numbers))
-                    self._insert(execute, event)
+                    self._insert(execute, event.ended(Kind.CALL, cost, held))
                     answer = Settlement(Kind.CALL, cost, held)
                 database.commit()
                 names.fresh.clear()
@@ -134,7 +139,7 @@ class SqliteStore:
                     raise LedgerConflictError(f"hold {id.hex()} did not lapse: it ended otherwise")
                 return Settlement(Kind.LAPSE, 0, known.held)
             self._book_lapse(execute, numbers, held)
-            self._insert(execute, event._replace(kind=Kind.LAPSE, cost=0, held=held))
+            self._insert(execute, event.ended(Kind.LAPSE, 0, held))
             return Settlement(Kind.LAPSE, 0, held)
 
         answer = self._verb(verb)
@@ -162,8 +167,10 @@ class SqliteStore:
         """Move free money between the caps of two accounts."""
 
         def verb(execute: Execute) -> str:
-            if self._is_replay(execute, event):
+            if self._is_replay(event):
                 return ""
+            if source == target:
+                return "the source and the target are one account"
             numbers = self._names.numbers(execute, (source, target))
             (_, giver), (_, taker) = self._balances(execute, numbers, (source, target))
             moved = rules.transfer(giver, taker, amount)
@@ -181,7 +188,7 @@ class SqliteStore:
 
         def verb(execute: Execute) -> Balance:
             numbers = self._names.numbers(execute, (account,))
-            if not self._is_replay(execute, event):
+            if not self._is_replay(event):
                 execute("UPDATE account SET cap=? WHERE no=?", (cap, numbers[0]))
                 self._insert(execute, event)
             return self._balances(execute, numbers, (account,))[0][1]
@@ -192,7 +199,7 @@ class SqliteStore:
         """Record an event that moves no money; False if it was known."""
 
         def verb(execute: Execute) -> bool:
-            if self._is_replay(execute, event):
+            if self._is_replay(event):
                 return False
             self._insert(execute, event)
             return True
@@ -208,9 +215,10 @@ class SqliteStore:
             charges: dict[int, list[int]] = {}
             fresh = 0
             for event in events:
-                row = self._row(execute, event)
-                if execute(INSERT_NEW_EVENT, row).rowcount != 1:
+                # Asked before the row is made: that would write down the context again.
+                if execute(statements.KNOWN_EVENT, (event.id, event.kind)).fetchone():
                     continue
+                self._insert(execute, event)
                 fresh += 1
                 spent, presumed = _charge(event)
                 if spent or presumed:
@@ -223,6 +231,7 @@ class SqliteStore:
                     "UPDATE account SET spent=spent+?, presumed=presumed+? WHERE no=?",
                     (spent, presumed, number),
                 )
+            self._database.unlooked += fresh
             return fresh
 
         return self._verb(verb)
@@ -238,7 +247,7 @@ class SqliteStore:
         for number, *rest in owned:
             dead = owners.Owner(*rest).is_dead(here)
             if dead is not False:
-                before = now + 1 if dead else now - idle
+                before = FOREVER if dead else now - idle
                 lapsed += self._lapse_of(number, before, now)
         return lapsed
 
@@ -294,7 +303,7 @@ class SqliteStore:
     def _undo(self, error: BaseException) -> NoReturn:
         self._database.rollback()
         self._names.rolled_back()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, FOREIGN):
             raise self._database.translate(error) from error
         raise error
 
@@ -312,7 +321,7 @@ class SqliteStore:
 
     def _open(self, execute: Execute, account: Account, cap: int | None) -> None:
         if account.id not in self._names.accounts:
-            execute(statements.OPEN_ACCOUNT, (*account, cap))
+            execute(statements.OPEN_ACCOUNT, (*map(storable, account), cap))
             self._names.account(execute, account.id)
 
     def _balances(
@@ -345,13 +354,17 @@ class SqliteStore:
             execute(statements.hold(len(numbers)), (answer.amount, *numbers))
         return answer
 
-    def _replay(self, id: bytes, context: Context, amount: int, floor: int | None) -> Grant:
+    def _replay(
+        self, id: bytes, context: Context, request: Request, amount: int, floor: int | None
+    ) -> Grant:
         """Answer a hold that was made before."""
         first = self._reading.first_hold(id)
-        least = amount if floor is None else floor
-        if first is None or first[0] != context or not least <= first[1] <= amount:
+        least = amount if floor is None else min(floor, amount)
+        if first is None or first[:2] != (context, request) or not least <= first[2] <= amount:
             raise LedgerConflictError(f"hold {id.hex()} was made before with another payload")
-        return Grant(first[1])
+        if first[3] not in (None, self._names.known_owner()):
+            raise LedgerConflictError(f"hold {id.hex()} was made before by another process")
+        return Grant(first[2])
 
     def _hold_of(self, execute: Execute, id: bytes) -> tuple[int, tuple[int, ...]]:
         """Return amount and accounts of a hold that this process does not remember."""
@@ -377,23 +390,18 @@ class SqliteStore:
         numbers = self._names.numbers(execute, lapsed.context.path)
         if numbers:
             execute(statements.adjust(len(numbers)), (lapsed.held, cost or 0, *numbers))
-        self._insert(execute, event._replace(kind=Kind.ADJUSTMENT, cost=cost, held=lapsed.held))
+        self._insert(execute, event.ended(Kind.ADJUSTMENT, cost, lapsed.held))
         return Settlement(Kind.ADJUSTMENT, cost, lapsed.held)
 
     def _book_lapse(self, execute: Execute, numbers: Sequence[int], held: int) -> None:
         if numbers:
             execute(statements.lapse(len(numbers)), (held, *numbers))
 
-    def _is_replay(self, execute: Execute, event: Event) -> bool:
+    def _is_replay(self, event: Event) -> bool:
         known = self._reading.find(event.id, event.kind)
         if known is None:
             return False
-        if (known.context, known.cost, known.held, known.status) != (
-            event.context,
-            event.cost,
-            event.held,
-            event.status,
-        ):
+        if known.payload != event.payload:
             raise LedgerConflictError(f"event {event.id.hex()} was recorded with another payload")
         return True
 
@@ -434,7 +442,9 @@ def open_sqlite(url: str, *, create: bool) -> SqliteStore:
     """Open the store of a `sqlite:///` URL; StoreError says what is wrong with it."""
     place, _, query = url.removeprefix("sqlite:///").partition("?")
     path = unquote(place)
-    if not path:
+    if path == ":memory:":
+        raise StoreError(f"store {url!r}: the URL of the store in memory is `memory:`")
+    if not path or "\0" in path:
         raise StoreError(f"store {url!r}: name a file, like sqlite:///spend.db")
     options = dict(parse_qsl(query, keep_blank_values=True))
     synchronous = options.pop("synchronous", "normal").lower()

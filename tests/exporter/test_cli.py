@@ -1,0 +1,144 @@
+"""The command, as a process: what it serves, how it ends, and what it says when it cannot."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import pytest
+
+from spendtree.store import open_store
+from tests.exporter.conftest import Load
+
+COMMAND = [sys.executable, "-c", "from spendtree_exporter.cli import main; main()"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def started(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start the command; yield the process and the URL of its metrics, as its log tells it."""
+    process = subprocess.Popen(
+        [*COMMAND, "--web.listen-address", "127.0.0.1:0", *arguments],
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stderr is not None
+            told = process.stderr.readline()
+            match = re.search(r"serving (\S+)", told)
+            assert match, told
+            yield process, match[1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_a_store_until_a_signal_ends_it_gracefully(
+    sqlite_url: str, load: Load, number: signal.Signals
+) -> None:
+    store = open_store(sqlite_url)
+    load(store, 0, 3)
+    store.close()
+
+    with started("--store", sqlite_url) as (process, url):
+        assert url.endswith("/metrics")
+        assert "spendtree_calls_total{" in httpx.get(url).text
+        process.send_signal(number)
+        _, rest = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert rest.splitlines()[-1].endswith("stopped")
+    assert "Traceback" not in rest
+
+
+def test_store_and_path_can_be_chosen(sqlite_url: str) -> None:
+    with started("--web.telemetry-path", "/m", SPENDTREE_STORE=sqlite_url) as (_, url):
+        assert url.endswith("/m")
+        assert httpx.get(url).status_code == 200
+        assert 'href="/m"' in httpx.get(url.removesuffix("/m")).text
+
+
+def refused(*arguments: str) -> str:
+    """Run the command; return the one line that it says before it ends with exit code 1."""
+    result = run(*arguments)
+    assert result.returncode == 1, result
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("spendtree-exporter: ")
+    return result.stderr
+
+
+def test_a_missing_store_is_named_and_not_created(tmp_path: Path) -> None:
+    path = tmp_path / "missing.db"
+
+    assert str(path) in refused("--store", f"sqlite:///{path}")
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "letter.db"
+    path.write_text("Dear reader, " * 1_000)
+
+    assert str(path) in refused("--store", f"sqlite:///{path}")
+
+
+def test_a_url_of_no_known_kind_is_refused() -> None:
+    assert "nowhere://" in refused("--store", "nowhere://x")
+
+
+def test_a_port_that_is_taken_is_named(sqlite_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = refused("--store", sqlite_url, "--web.listen-address", address)
+
+    assert address in said
+    assert "in use" in said
+
+
+@pytest.mark.parametrize("path", ["metrics", "/", "/-/ready"])
+def test_a_telemetry_path_that_cannot_be_is_refused(sqlite_url: str, path: str) -> None:
+    said = refused("--store", sqlite_url, "--web.telemetry-path", path)
+
+    assert repr(path) in said
+
+
+def test_an_address_that_is_none_is_refused(sqlite_url: str) -> None:
+    assert "HOST:PORT" in refused("--store", sqlite_url, "--web.listen-address", "9797")
+
+
+def test_help_shows_every_flag_with_its_default() -> None:
+    told = run("--help").stdout
+
+    for text in (
+        *("--store", "sqlite:///spendtree.db", "SPENDTREE_STORE"),
+        *("--web.listen-address", "127.0.0.1:9797", "--web.telemetry-path", "/metrics"),
+        *("--log.level", "info", "--version"),
+    ):
+        assert text in told
+
+
+def test_version_tells_the_version() -> None:
+    assert run("--version").stdout == f"spendtree-exporter {version('spendtree')}\n"
+
+
+def test_an_unknown_flag_ends_with_exit_code_2() -> None:
+    assert run("--nonsense").returncode == 2
