@@ -36,16 +36,19 @@ def create_app(
     """Return the exporter of a store: `telemetry_path`, `/-/healthy`, `/-/ready` and `/`.
 
     It follows the store while it runs; `fold` is an empty Fold with other limits than usual. The
-    store stays the caller's, who closes it afterwards.
+    store stays the caller's, who closes it afterwards. `state.follower` is the Follower.
     """
-    doors = _Doors(Follower(store, fold=fold), telemetry_path)
+    follower = Follower(store, fold=fold)
+    doors = _Doors(follower, telemetry_path)
     routes = [
         Route(telemetry_path, doors.metrics),
         Route("/-/healthy", doors.healthy),
         Route("/-/ready", doors.ready),
         Route("/", doors.landing),
     ]
-    return Starlette(routes=routes, lifespan=doors.lifespan)
+    app = Starlette(routes=routes, lifespan=doors.lifespan)
+    app.state.follower = follower
+    return app
 
 
 class _Doors:

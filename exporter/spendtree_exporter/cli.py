@@ -3,14 +3,17 @@
 import logging
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spendtree.errors import ConfigurationError, SpendtreeError
+from spendtree.metrics import Fold
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree_exporter.app import create_app
 from spendtree_exporter.own import VERSION
+from spendtree_exporter.reload import Settings, changes, read_settings, reloading
 from spendtree_exporter.serve import listen, parse_address, serve_on, url_of
 
 log = logging.getLogger("spendtree.exporter")
@@ -35,6 +38,15 @@ def export(
     store: Annotated[
         str, typer.Option("--store", envvar="SPENDTREE_STORE", help="URL of the store to follow.")
     ] = DEFAULT_URL,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config.file",
+            envvar="SPENDTREE_CONFIG",
+            metavar="FILE",
+            help="spendtree.yaml, for its `metrics` and budgets; SIGHUP reads it again.",
+        ),
+    ] = None,
     listen_address: Annotated[
         str,
         typer.Option(
@@ -61,27 +73,34 @@ def export(
     # uvicorn tells its life in four lines; one of ours is enough.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        _run(store, listen_address, telemetry_path)
+        _run(store, config_file, listen_address, telemetry_path)
     except (SpendtreeError, OSError) as error:
         typer.echo(f"spendtree-exporter: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def _run(url: str, listen_address: str, telemetry_path: str) -> None:
+def _run(url: str, config_file: Path | None, listen_address: str, telemetry_path: str) -> None:
     if not telemetry_path.startswith("/") or telemetry_path in _RESERVED:
         raise ConfigurationError(
             f"--web.telemetry-path {telemetry_path!r} must begin with / and be none of "
             + ", ".join(_RESERVED)
         )
     host, port = parse_address(listen_address)
+    settings = read_settings(config_file)
     store = open_store(url, create=False)
     try:
         try:
             sock = listen(host, port)
         except OSError as error:
             raise OSError(f"cannot listen on {listen_address}: {error.strerror}") from error
-        log.info("following %s, serving %s%s", store.url, url_of(sock), telemetry_path)
-        serve_on(create_app(store, telemetry_path=telemetry_path), sock)
+        fold = Fold(store.id, limits=settings.limits, linger_us=settings.linger_us)
+        app = create_app(store, telemetry_path=telemetry_path, fold=fold)
+        with reloading(config_file, app.state.follower, settings):
+            log.info("following %s, serving %s%s", store.url, url_of(sock), telemetry_path)
+            if config_file is not None:
+                said = "; ".join(changes(Settings(), settings)) or "all limits are the defaults"
+                log.info("configured by %s: %s", config_file, said)
+            serve_on(app, sock)
         log.info("stopped")
     finally:
         store.close()

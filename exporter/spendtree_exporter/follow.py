@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from spendtree.errors import StoreError
-from spendtree.metrics import Fold
+from spendtree.metrics import Fold, Limits
 from spendtree.store import Store
 from spendtree.store.protocol import START
 
@@ -71,6 +71,11 @@ class Follower:
     def wait(self, timeout_seconds: float) -> None:
         """Wait until the figures are complete, following has failed, or the time is over."""
         self._settled.wait(timeout_seconds)
+
+    def limit(self, limits: Limits, *, linger_us: int) -> None:
+        """Have the fold go on under other limits, between two pages."""
+        with self.lock:
+            self.fold.limit(limits, linger_us=linger_us)
 
     def step(self) -> tuple[int, bool]:
         """Read and fold one page; answer how many events came and if the log holds more.

@@ -1,7 +1,8 @@
 """The ledger's rules as pure functions over balances: no I/O, no clock, no randomness.
 
 The memory engine runs these; every other engine is tested against them. Amounts are pico-dollars.
-A path is a sequence of (account id, balance), outermost account first, no account twice.
+A path is a sequence of (account id, balance), outermost account first, no account twice. The
+verbs change each account by itself; `conclude` then says what follows for the path as a whole.
 """
 
 from collections.abc import Collection, Sequence
@@ -41,6 +42,23 @@ def run_account(session: str, agent: str, run: str, customer: str = "", team: st
     return Account(f"run/{run}", "run", session, agent, customer, team)
 
 
+class Terms(NamedTuple):
+    """What is special about an account; nearly all have PLAIN ones.
+
+    `reserved` is money of a session that standing reserved envelopes keep from everybody else;
+    `standing` counts the runs that reserve this envelope now. `marks` are the warning marks, in
+    millionths of the cap and ascending, of which `passed` have been reached.
+    """
+
+    reserved: int = 0
+    standing: int = 0
+    marks: tuple[int, ...] = ()
+    passed: int = 0
+
+
+PLAIN = Terms()
+
+
 class Balance(NamedTuple):
     """One account's money: `cap` (None is no cap), `spent` (true costs), `presumed`, `held`."""
 
@@ -48,11 +66,27 @@ class Balance(NamedTuple):
     spent: int = 0
     presumed: int = 0
     held: int = 0
+    terms: Terms = PLAIN
 
     @property
     def free(self) -> int | None:
         """Return what a new hold may take; negative after an overrun, None without a cap."""
-        return None if self.cap is None else self.cap - self.spent - self.presumed - self.held
+        if self.cap is None:
+            return None
+        return self.cap - self.spent - self.presumed - self.held - self.terms.reserved
+
+
+Path = Sequence[tuple[str, Balance]]
+"""Accounts as (id, balance), outermost first, none twice."""
+
+
+class Crossing(NamedTuple):
+    """An account has reached a warning mark (millionths of `cap`): `used` is spent and presumed."""
+
+    account: str
+    mark: int
+    cap: int
+    used: int
 
 
 class Grant(NamedTuple):
@@ -76,31 +110,37 @@ class Denial(NamedTuple):
     balance: Balance
 
 
+def kind_of(account: str) -> str:
+    """Return what an account id names: session, envelope, run, customer or team."""
+    return account.partition("/")[0]
+
+
+# Admission (rules 1 and 5).
+
+
 def admit(
-    path: Sequence[tuple[str, Balance]],
-    amount: int,
-    floor: int | None = None,
-    lenient: Collection[str] = (),
+    path: Path, amount: int, floor: int | None = None, lenient: Collection[str] = ()
 ) -> Grant | Denial:
-    """Decide about a hold: all accounts of the path or none (rules 1 and 5).
+    """Decide about a hold: all accounts of the path or none.
 
     Grants `amount` where it is free everywhere; else, with a `floor`, as much as is free
-    everywhere if that is at least the floor. Accounts in `lenient` never refuse.
+    everywhere if that is at least the floor. Accounts in `lenient` never refuse. What an envelope
+    of the path has reserved is free to this path.
     """
-    for _, (cap, spent, presumed, held) in path:
-        if cap is not None and amount > cap - spent - presumed - held:
+    for _, (cap, spent, presumed, held, terms) in path:
+        if cap is not None and amount > cap - spent - presumed - held - terms[0]:
             return _in_part(path, amount, floor, lenient)
     return Grant(amount)
 
 
 def _in_part(
-    path: Sequence[tuple[str, Balance]], amount: int, floor: int | None, lenient: Collection[str]
+    path: Path, amount: int, floor: int | None, lenient: Collection[str]
 ) -> Grant | Denial:
     """Decide where some account has less than the whole amount free."""
     over: list[str] = []
-    fits = amount
+    fits, own = amount, carved(path)
     for name, balance in path:
-        free = balance.free
+        free = _open_to(name, balance, own)
         if free is None or amount <= free:
             continue
         if name in lenient:
@@ -110,46 +150,60 @@ def _in_part(
     least = amount if floor is None else min(floor, amount)
     if fits >= least:
         return Grant(fits, tuple(over))
-    return _denial(path, least, lenient)
+    return _denial(path, least, lenient, own)
 
 
-def _denial(path: Sequence[tuple[str, Balance]], least: int, lenient: Collection[str]) -> Denial:
+def _denial(path: Path, least: int, lenient: Collection[str], own: int) -> Denial:
     busy: Denial | None = None
     for name, balance in path:
-        cap, spent, presumed, _ = balance
-        if cap is None or name in lenient:
+        free = _open_to(name, balance, own)
+        if free is None or name in lenient:
             continue
-        if least > cap - spent - presumed:
+        if least > free + balance.held:
             return Denial(name, "exhausted", least, balance)
-        free = balance.free
-        if busy is None and free is not None and least > free:
+        if busy is None and least > free:
             busy = Denial(name, "busy", least, balance)
     assert busy is not None, "a denial needs an account that denies"
     return busy
 
 
+def _open_to(name: str, balance: Balance, own: int) -> int | None:
+    """Return what is free to a path whose envelope has reserved `own` of its session."""
+    free = balance.free
+    return free + own if free is not None and kind_of(name) == "session" else free
+
+
+# What the verbs do to one account (rules 2 and 3).
+
+
 def hold(balance: Balance, amount: int) -> Balance:
     """Reserve a granted amount."""
-    cap, spent, presumed, held = balance
-    return Balance(cap, spent, presumed, held + amount)
+    cap, spent, presumed, held, terms = balance
+    return Balance(cap, spent, presumed, held + amount, terms)
 
 
 def settle(balance: Balance, held: int, cost: int) -> Balance:
-    """End a hold with its true cost, which posts even above the hold (rule 2). `void` is cost 0."""
-    cap, spent, presumed, all_held = balance
-    return Balance(cap, spent + cost, presumed, all_held - held)
+    """End a hold with its true cost, which posts even above the hold. `void` is cost 0."""
+    cap, spent, presumed, all_held, terms = balance
+    return Balance(cap, spent + cost, presumed, all_held - held, terms)
 
 
 def lapse(balance: Balance, held: int) -> Balance:
-    """End a hold whose ending is unclear: its money is presumed spent (rule 3)."""
-    cap, spent, presumed, all_held = balance
-    return Balance(cap, spent, presumed + held, all_held - held)
+    """End a hold whose ending is unclear: its money is presumed spent."""
+    cap, spent, presumed, all_held, terms = balance
+    return Balance(cap, spent, presumed + held, all_held - held, terms)
 
 
 def adjust(balance: Balance, presumed: int, cost: int) -> Balance:
-    """Late truth about a lapsed hold: the true cost comes in, the presumption goes (rule 3)."""
-    cap, spent, all_presumed, held = balance
-    return Balance(cap, spent + cost, all_presumed - presumed, held)
+    """Late truth about a lapsed hold: the true cost comes in, the presumption goes."""
+    cap, spent, all_presumed, held, terms = balance
+    return Balance(cap, spent + cost, all_presumed - presumed, held, terms)
+
+
+def book(balance: Balance, cost: int, presumed: int) -> Balance:
+    """Book a call that was made without a hold."""
+    cap, spent, all_presumed, held, terms = balance
+    return Balance(cap, spent + cost, all_presumed + presumed, held, terms)
 
 
 def transfer(source: Balance, target: Balance, amount: int) -> tuple[Balance, Balance] | str:
@@ -163,3 +217,84 @@ def transfer(source: Balance, target: Balance, amount: int) -> tuple[Balance, Ba
     if amount > free:
         return f"only {max(free, 0)} of the source's {source.cap} pico-dollars are free"
     return source._replace(cap=source.cap - amount), target._replace(cap=target.cap + amount)
+
+
+# What follows for the path as a whole: reservations and warnings.
+
+
+def carved(path: Path) -> int:
+    """Return what the path's reserved envelope keeps of its session: all that is free in it."""
+    return sum(max(balance.free or 0, 0) for _, balance in path if balance.terms.standing)
+
+
+def conclude(
+    before: Path, after: Sequence[Balance], *, rearm: bool = False
+) -> tuple[list[Balance], tuple[Crossing, ...]]:
+    """Return balances with their terms brought up to date, and the warning marks just reached.
+
+    A reserved envelope keeps what is free in it, so what a call spends there leaves its session's
+    reservation by as much. Each crossing of a mark is told once (rule 9); with `rearm` (the cap
+    changed) a mark that is now above is one to cross again.
+    """
+    balances = list(after)
+    if all(balance.terms is PLAIN for balance in balances):
+        return balances, ()
+    names = [name for name, _ in before]
+    moved = carved(list(zip(names, balances, strict=True))) - carved(before)
+    crossings: list[Crossing] = []
+    for index, (name, balance) in enumerate(zip(names, balances, strict=True)):
+        terms = balance.terms
+        if moved and kind_of(name) == "session":
+            terms = terms._replace(reserved=terms.reserved + moved)
+        passed = _passed(balance)
+        if passed > terms.passed and balance.cap is not None:
+            used = balance.spent + balance.presumed
+            new = terms.marks[terms.passed : passed]
+            crossings += [Crossing(name, mark, balance.cap, used) for mark in new]
+        if passed > terms.passed or rearm:
+            terms = terms._replace(passed=passed)
+        balances[index] = balance._replace(terms=terms)
+    return balances, tuple(crossings)
+
+
+def _passed(balance: Balance) -> int:
+    cap, spent, presumed, _, terms = balance
+    if cap is None:
+        return 0
+    return sum((spent + presumed) * 1_000_000 >= cap * mark for mark in terms.marks)
+
+
+def threshold(balance: Balance) -> int | None:
+    """Return the spent and presumed money at which the next warning is due, None if none is."""
+    cap, _, _, _, terms = balance
+    if cap is None or terms.passed >= len(terms.marks):
+        return None
+    return -(-cap * terms.marks[terms.passed] // 1_000_000)
+
+
+def reserve(
+    session: tuple[str, Balance], envelope: tuple[str, Balance]
+) -> tuple[Balance, Balance] | Denial:
+    """Let one more run reserve an envelope: carve what is free in it out of its session's."""
+    terms = envelope[1].terms
+    standing = envelope[1]._replace(terms=terms._replace(standing=terms.standing + 1))
+    carve = max(standing.free or 0, 0)
+    if not terms.standing:
+        answer = admit([session], carve)
+        if isinstance(answer, Denial):
+            return answer
+    return _restated(session, envelope, standing)
+
+
+def release(session: tuple[str, Balance], envelope: tuple[str, Balance]) -> tuple[Balance, Balance]:
+    """Let one run less reserve an envelope; with the last the money is anybody's again."""
+    terms = envelope[1].terms
+    left = max(terms.standing - 1, 0)
+    return _restated(session, envelope, envelope[1]._replace(terms=terms._replace(standing=left)))
+
+
+def _restated(
+    session: tuple[str, Balance], envelope: tuple[str, Balance], standing: Balance
+) -> tuple[Balance, Balance]:
+    balances, _ = conclude([session, envelope], [session[1], standing])
+    return balances[0], balances[1]

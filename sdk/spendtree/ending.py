@@ -14,6 +14,24 @@ purpose: the request may have been running; so are 5xx.
 """
 
 
+NEVER_CONNECTED = frozenset(
+    {
+        "httpx.ConnectError",
+        "httpx.ConnectTimeout",
+        "httpx.PoolTimeout",
+        "httpcore.ConnectError",
+        "httpcore.ConnectTimeout",
+        "httpcore.PoolTimeout",
+        "aiohttp.client_exceptions.ClientConnectorError",
+        "urllib3.exceptions.NewConnectionError",
+    }
+)
+"""Clients' errors of a request that never had a connection to be sent on.
+
+By name, since httpcore (under httpx, openai, anthropic) cuts off the socket's error as the cause.
+"""
+
+
 def not_billed(error: BaseException) -> str:
     """Return why an error means that nothing was billed, "" if that is not sure."""
     status = _status(error)
@@ -23,10 +41,19 @@ def not_billed(error: BaseException) -> str:
     for _ in range(8):  # clients wrap the socket's error a few times
         if cause is None:
             break
-        if isinstance(cause, ConnectionRefusedError):
+        if _never_connected(cause):
             return "connection refused"
         cause = cause.__cause__  # not __context__: an earlier try's error says nothing
     return ""
+
+
+def _never_connected(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):  # one for each address of the host
+        return all(_never_connected(each) for each in error.exceptions)
+    if isinstance(error, ConnectionRefusedError):
+        return True
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    return not NEVER_CONNECTED.isdisjoint(names)
 
 
 def _status(error: BaseException) -> int | None:

@@ -123,8 +123,9 @@ def _usage(usage: Any, shape: _Shape) -> Usage:
     write = (_count(usage, shape.cache_write) or 0) - long_write
     reasoning = _count(usage, shape.reasoning) or 0
     if shape.inclusive:
-        # OpenRouter repeats what was read as written, for a model that stores what it reads.
-        write = min(write, max(inputs - read, 0))
+        if read + write > inputs:
+            # OpenRouter counts what was read as written too, for a model that stores it again.
+            write = max(write - read, 0)
         inputs -= read + write
     if shape.output in _OUTPUT_BESIDE_REASONING:
         outputs += reasoning

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import spendtree
-from spendtree.cli import demo, importing, sessions, tree
+from spendtree.cli import checking, demo, importing, sessions, tree
 from spendtree.errors import SpendtreeError
 
 EPILOG = "The store is --store, else SPENDTREE_STORE, else sqlite:///spendtree.db here."
@@ -43,6 +43,7 @@ def create_app() -> typer.Typer:
     app.command("import")(importing.import_traces)
     app.command("sessions")(sessions.sessions)
     app.command("tree")(tree.tree)
+    app.command("check")(checking.check)
     return app
 
 

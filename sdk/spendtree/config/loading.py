@@ -1,11 +1,12 @@
 """The vocabulary of spendtree.yaml, and its door.
 
-The tables are the whole of it: a new key is a reader in a table, and a field of its settings.
+The tables, here and in `sections`, are the whole of it: a new key is a reader in a table, and a
+field of its settings.
 """
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from spendtree.config.document import read_document
 from spendtree.config.place import Place
@@ -15,28 +16,61 @@ from spendtree.config.readers import (
     each,
     marks,
     one_of,
-    prices,
     seconds,
     section,
+    suggestion,
     tokens,
+    truth,
 )
-from spendtree.config.settings import MODES, AgentSettings, Config, SessionSettings
+from spendtree.config.sections import contract, metrics, policy, prices, steps
+from spendtree.config.settings import (
+    ACCOUNT_KINDS,
+    MODES,
+    PERIODS,
+    AgentSettings,
+    Config,
+    OnExhausted,
+    PayerSettings,
+    PeriodSettings,
+    SessionSettings,
+)
+from spendtree.config.steps import STEP_NAMES
 from spendtree.errors import ConfigurationError
 
-SESSION: dict[str, Reader] = {"ceiling_usd": dollars, "warn_at": marks}
+SESSION: dict[str, Reader] = {"ceiling_usd": dollars, "warn_at": marks, "min_cost_usd": dollars}
 
 AGENT: dict[str, Reader] = {
     "envelope_usd": dollars,
     "max_cost_usd": dollars,
+    "reserved": truth,
+    "min_cost_usd": dollars,
     "max_output_tokens": tokens,
+    "warn_at": marks,
+    "policy": policy,
+    "on_exhausted": one_of(get_args(OnExhausted)),
+    "contract": contract,
 }
+
+PAYER: dict[str, Reader] = {
+    "budgets_usd": section(dict.fromkeys(PERIODS, dollars)),
+    "mode": one_of(MODES),
+    "warn_at": marks,
+}
+
+PERIOD: dict[str, Reader] = {"customer_usd": dollars, "team_usd": dollars}
 
 SECTIONS: dict[str, Reader] = {
     "mode": one_of(MODES),
+    "modes": section(dict.fromkeys(ACCOUNT_KINDS, one_of(MODES))),
+    "busy_timeout_seconds": seconds,
     "session": section(SESSION, SessionSettings),
     "agents": each(section(AGENT, AgentSettings), "of agent roles"),
+    "customers": each(section(PAYER, PayerSettings), "of customers"),
+    "teams": each(section(PAYER, PayerSettings), "of teams"),
+    "periods": section(dict.fromkeys(PERIODS, section(PERIOD, PeriodSettings))),
+    "policies": each(steps, "of policies"),
     "prices": prices,
-    "busy_timeout_seconds": seconds,
+    "metrics": metrics,
 }
 
 
@@ -46,12 +80,36 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any] | None = None
     Raises ConfigurationError naming the file and line (for a mapping, the key), the value and what
     is allowed: for unknown or duplicate keys, values that cannot be meant, and unreadable files.
     """
+    return locate_config(source)[0]
+
+
+def locate_config(
+    source: str | os.PathLike[str] | Mapping[str, Any] | None,
+) -> tuple[Config, Place]:
+    """Read as `load_config` does, and return the place too, which knows the line of each key."""
     if source is None:
-        return Config()
+        source = {}
     if isinstance(source, Mapping):
         place, data = Place("", {}), source
     elif isinstance(source, (str, os.PathLike)):
         place, data = read_document(os.fspath(source))
     else:
         raise ConfigurationError(f"config: {source!r} is neither a path nor a mapping")
-    return Config(**section(SECTIONS)(place, data))
+    config = Config(**section(SECTIONS)(place, data))
+    _check_policies(place, config)
+    return config, place
+
+
+def _check_policies(place: Place, config: Config) -> None:
+    """Refuse the name of a policy that there is not."""
+    for role, agent in config.agents.items():
+        name = agent.policy
+        if isinstance(name, str) and name not in config.policies:
+            if name in STEP_NAMES:
+                way_out = f"for this one step write [{name}]"
+            elif config.policies:
+                way_out = suggestion(name, config.policies)
+            else:
+                way_out = "there is none under `policies`"
+            spot = place.at("agents").at(role).at("policy")
+            raise spot.error(f"{name!r} is no policy; {way_out}")

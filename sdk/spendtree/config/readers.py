@@ -1,20 +1,19 @@
 """Readers: what each key accepts, turned into a checked value or refused where it stands.
 
 A reader takes a place and what stands there: text from a file, anything from a mapping. Which keys
-there are is `loading`'s table.
+there are is `loading`'s table; what is special to one section is in `sections`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Any
 
 from spendtree.config.place import Place
-from spendtree.errors import ConfigurationError, MoneyError
+from spendtree.errors import MoneyError
 from spendtree.money import to_pico, to_usd
-from spendtree.pricing import PriceBook
 from spendtree.usage import TOKENS_MAX
 
 Reader = Callable[[Place, Any], Any]
@@ -24,10 +23,10 @@ def section(table: Mapping[str, Reader], kind: Callable[..., Any] = dict) -> Rea
     """Read a mapping of known keys, each by its reader, into `kind(**values)`."""
 
     def read(place: Place, value: Any) -> Any:
-        entries = _mapping(place, value, f"of {', '.join(table)}")
+        entries = mapping(place, value, f"of {', '.join(table)}")
         for key in entries:
             if key not in table:
-                raise place.at(key).error(_unknown(key, table))
+                raise place.at(key).error(f"unknown key; {suggestion(key, table)}")
         return kind(**{key: table[key](place.at(key), entries[key]) for key in entries})
 
     return read
@@ -37,7 +36,9 @@ def each(reader: Reader, what: str) -> Reader:
     """Read a mapping from names that the user chooses to values of one shape."""
 
     def read(place: Place, value: Any) -> dict[str, Any]:
-        entries = _mapping(place, value, what)
+        entries = mapping(place, value, what)
+        if "" in entries:
+            raise place.at("").error("a name is empty")
         return {name: reader(place.at(name), entry) for name, entry in entries.items()}
 
     return read
@@ -63,12 +64,39 @@ def dollars(place: Place, value: Any) -> Decimal:
         raise place.error(str(error).removeprefix("amount: ")) from None
 
 
-def tokens(place: Place, value: Any) -> int:
-    """Read a count of tokens, 1 or more."""
-    number = _number(place, value, "a count of tokens")
-    if number != number.to_integral_value() or not 1 <= number <= TOKENS_MAX:
-        raise place.error(f"{value!r} is no count of tokens; give a whole number from 1")
-    return int(number)
+def count(what: str, least: int) -> Reader:
+    """Read a whole number of something, `least` or more."""
+
+    def read(place: Place, value: Any) -> int:
+        number = _number(place, value, f"a count of {what}")
+        if number != number.to_integral_value() or not least <= number <= TOKENS_MAX:
+            raise place.error(f"{value!r} is no count of {what}; give a whole number from {least}")
+        return int(number)
+
+    return read
+
+
+tokens = count("tokens", 1)
+
+
+def truth(place: Place, value: Any) -> bool:
+    """Read true or false."""
+    word = str(value).lower() if isinstance(value, (bool, str)) else ""
+    if word not in ("true", "false"):
+        raise place.error(f"{value!r} is neither true nor false")
+    return word == "true"
+
+
+def text(what: str) -> Reader:
+    """Read a text that is not empty, such as the name of something."""
+
+    def read(place: Place, value: Any) -> str:
+        _present(place, value, what)
+        if not isinstance(value, str) or not value.strip():
+            raise place.error(f"{value!r} is not {what}")
+        return value
+
+    return read
 
 
 def seconds(place: Place, value: Any) -> float:
@@ -94,26 +122,7 @@ def marks(place: Place, value: Any) -> tuple[Decimal, ...]:
     return tuple(sorted(found))
 
 
-def prices(place: Place, value: Any) -> dict[str, dict[str, Any]]:
-    """Read own prices: model -> what PriceBook takes, which it checks."""
-    found = {}
-    for model, entry in _mapping(place, value, "of models").items():
-        spot = place.at(model)
-        found[model] = _mapping(spot, entry, "of prices")
-        try:
-            PriceBook({model: entry})
-        except ConfigurationError as error:
-            raise _price_error(spot, str(error)) from None
-    return found
-
-
-def _price_error(model: Place, text: str) -> ConfigurationError:
-    """Say where the price book's complaint stands: it knows the key, the file knows the line."""
-    key, _, problem = text.removeprefix(f"prices.{model.path[-1]}").partition(": ")
-    return (model.at(key[1:]) if key else model).error(problem)
-
-
-def _mapping(place: Place, value: Any, what: str) -> dict[str, Any]:
+def mapping(place: Place, value: Any, what: str) -> dict[str, Any]:
     """Return a mapping with text keys; an empty section of a file is an empty mapping."""
     if value is None:
         return {}
@@ -140,8 +149,8 @@ def _present(place: Place, value: Any, what: str) -> None:
         raise place.error(f"is empty; give {what}, or leave the key out")
 
 
-def _unknown(key: str, table: Mapping[str, Reader]) -> str:
-    close = get_close_matches(key, table, n=1)
-    if close:
-        return f"unknown key; did you mean {close[0]!r}?"
-    return f"unknown key; allowed are {', '.join(table)}"
+def suggestion(word: str, allowed: Iterable[str]) -> str:
+    """Return what to write instead of a word that is not known."""
+    names = list(allowed)
+    close = get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"allowed are {', '.join(names)}"

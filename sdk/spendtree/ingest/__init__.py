@@ -5,7 +5,8 @@ or JSON into `SpanRecord`s, `to_events` turns those into events, both without an
 books sessions. One module a dialect; `files` and `load` are the only ones that do I/O.
 """
 
-from spendtree.ingest.convert import Converted, Terms, to_events
+from spendtree.ingest.booking import Terms
+from spendtree.ingest.convert import Converted, to_events
 from spendtree.ingest.load import ImportReport, Loader, import_files
 from spendtree.ingest.parse import parse
 from spendtree.ingest.sessions import SpanSession, sort

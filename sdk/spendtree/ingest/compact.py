@@ -16,7 +16,7 @@ from spendtree.ingest.span import KINDS, SpanError, SpanRecord
 from spendtree.usage import Usage
 
 _FAILED = frozenset({"error", "failed", "ERROR"})
-_UNSET = frozenset({None, "", "unset", "UNSET"})
+_UNSET = frozenset({"", "unset", "UNSET"})
 _TEXTS = {
     "spendtree.customer": "customer",
     "spendtree.team": "team",
@@ -30,14 +30,15 @@ _TEXTS = {
 
 def is_record(document: Mapping[str, Any]) -> bool:
     """Return whether a document is a compact span record."""
-    return document.get("kind") in KINDS and "span_id" in document
+    kind = document.get("kind")
+    return isinstance(kind, str) and kind in KINDS and "span_id" in document
 
 
 def span(item: Mapping[str, Any]) -> SpanRecord:
     """Return the span of one record."""
     get = item.get
     text = scalars.text
-    status = get("status")
+    status = text(get("status"))
     usage = get("usage")
     attrs = get("attrs")
     return SpanRecord(

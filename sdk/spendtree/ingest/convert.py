@@ -5,55 +5,34 @@ once however often, in whichever file, under whichever session it comes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from spendtree.account import Account, session_account
-from spendtree.event import NO_REQUEST, Context, Event, Kind, Request, derived_id
-from spendtree.ingest.calls import Shape, shape
+from spendtree.event import Context, Event, Kind
+from spendtree.ingest import booking
+from spendtree.ingest.booking import Terms
+from spendtree.ingest.calls import NONE, Shape, shape
 from spendtree.ingest.runs import Run, runs
 from spendtree.ingest.sessions import SpanSession, sort
 from spendtree.ingest.span import SpanRecord
-from spendtree.pricing import PriceBook
-from spendtree.usage import Usage
-
-UNMETERED = "the imported span has no usage"
-_NO_USAGE = Usage(0, 0)
-_OPENED, _RUN_OPENED, _CALLED, _RUN_CLOSED, _CLOSED = range(5)
-"""What comes first of events of one time: nothing happens outside what is open."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What holds for all spans of one import.
-
-    `origin` is "import" or "history" (see `Context`). `customer` and `team` are for sessions whose
-    spans name none. `now_us` is the time of what has no time, microseconds since 1970 UTC.
-    """
-
-    prices: PriceBook
-    origin: str
-    customer: str = ""
-    team: str = ""
-    now_us: int = 0
 
 
 class Converted(NamedTuple):
     """One session as events in the order of time; `session` "" are calls of no session at all.
 
     `calls` counts CALL and LAPSE events, of which `failed`, `unpriced` and `unmetered`; `totals`
-    counts agents for which the source tells a total but not one call: told, and not counted.
+    counts agents of which the source tells a total but not one call: told, and in no sum.
     """
 
     session: str
     accounts: list[Account]
     events: list[Event]
-    runs: int
-    calls: int
-    failed: int
-    unpriced: int
-    unmetered: int
-    totals: int
+    runs: int = 0
+    calls: int = 0
+    failed: int = 0
+    unpriced: int = 0
+    unmetered: int = 0
+    totals: int = 0
 
 
 def to_events(spans: Iterable[SpanRecord], terms: Terms) -> Iterator[Converted]:
@@ -64,32 +43,35 @@ def to_events(spans: Iterable[SpanRecord], terms: Terms) -> Iterator[Converted]:
 
 def convert(found: SpanSession, terms: Terms) -> Converted:
     """Return one session as events."""
-    spans = found.spans
-    whole = shape(spans)
+    whole = shape(found.spans)
     if not found.session:
         return _loose(whole, terms)
-    times = _times(spans, terms.now_us)
-    agent_runs, of_call = runs(whole, times, whole.calls)
+    times = _times(whole.spans, terms.now_us)
     top = _session_context(found, terms)
-    contexts = {id(run): _run_context(top, run) for run in agent_runs}
-    calls = [
-        _call(
-            spans[i], times[i], top if run is None else contexts[id(run)], terms, _undated(spans[i])
-        )
-        for i, run in zip(whole.calls, of_call, strict=True)
-    ]
-    by_span = dict(zip(whole.calls, calls, strict=True))
-    timed: list[tuple[int, int, int, Event]] = [(e.at, _CALLED, 0, e) for e in calls]
+    agent_runs, of_call = runs(whole, times)
+    contexts = {run.id: _run_context(top, run) for run in agent_runs}
+    by_span: dict[int, Event] = {}
+    for i, run in zip(whole.calls, of_call, strict=True):
+        context = top if run is None else contexts[run.id]
+        by_span[i] = booking.call(whole.spans[i], times[i], context, terms)
+    calls = list(by_span.values())
+    timed = [booking.called(event) for event in calls]
     for run in agent_runs:
-        timed += _run_events(run, contexts[id(run)], [by_span[i] for i in run.calls])
-    timed += _session_events(found, whole, times, top, calls, terms)
+        timed += booking.run(run, contexts[run.id], [by_span[i] for i in run.calls])
+    timed += booking.session(
+        top,
+        _bounds(times or _times([found.first], terms.now_us)),
+        calls,
+        _failed_root(whole, times),
+        next((span.conversation for span in whole.spans if span.conversation), ""),
+    )
     timed.sort(key=lambda event: event[:3])
     return Converted(
         session=found.session,
         accounts=[session_account(found.session, top.customer, top.team)],
-        events=[event for _, _, _, event in timed],
+        events=[event.event for event in timed],
         runs=len(agent_runs),
-        totals=sum(_is_total(run) for run in agent_runs),
+        totals=sum(booking.is_total(run) for run in agent_runs),
         **_counts(calls),
     )
 
@@ -99,11 +81,10 @@ def _loose(whole: Shape, terms: Terms) -> Converted:
     context = Context(origin=terms.origin, customer=terms.customer, team=terms.team)
     times = _times(whole.spans, terms.now_us)
     calls = [
-        _call(whole.spans[i], times[i], context, terms, {"unattributed": "imported"})
-        for i in whole.calls
+        booking.call(whole.spans[i], times[i], context, terms, loose=True) for i in whole.calls
     ]
     calls.sort(key=lambda event: event.at)
-    return Converted(session="", accounts=[], events=calls, runs=0, totals=0, **_counts(calls))
+    return Converted(session="", accounts=[], events=calls, **_counts(calls))
 
 
 def _times(spans: Sequence[SpanRecord], now_us: int) -> list[tuple[int, int]]:
@@ -119,6 +100,10 @@ def _times(spans: Sequence[SpanRecord], now_us: int) -> list[tuple[int, int]]:
     return times
 
 
+def _bounds(times: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return min(start for start, _ in times), max(end for _, end in times)
+
+
 def _session_context(found: SpanSession, terms: Terms) -> Context:
     customer = next((span.customer for span in found.spans if span.customer), terms.customer)
     team = next((span.team for span in found.spans if span.team), terms.team)
@@ -128,66 +113,32 @@ def _session_context(found: SpanSession, terms: Terms) -> Context:
 
 def _run_context(top: Context, run: Run) -> Context:
     span = run.span
-    return top._replace(
-        agent=run.agent,
-        run=run.id.hex(),
-        parent="" if run.parent is None else run.parent.id.hex(),
-        level=run.level,
-        cycle=1 if span is None else span.cycle,
-        task_id="" if span is None else span.task_id,
+    return Context(
+        top.session,
+        top.customer,
+        top.team,
+        run.agent,
+        run.id.hex(),
+        "" if run.parent is None else run.parent.id.hex(),
+        run.level,
+        1 if span is None else span.cycle,
+        "" if span is None else span.task_id,
+        top.path,
+        top.origin,
     )
 
 
-def _undated(span: SpanRecord) -> dict[str, Any]:
-    return {"undated": True} if span.start_us is None and span.end_us is None else {}
+def _failed_root(whole: Shape, times: Sequence[tuple[int, int]]) -> SpanRecord | None:
+    """Return the span whose failure is the session's: one that nothing else stands around.
 
-
-def _call(
-    span: SpanRecord,
-    time: tuple[int, int],
-    context: Context,
-    terms: Terms,
-    data: dict[str, Any],
-) -> Event:
-    """Return the CALL or LAPSE of a span, priced at the time at which it began."""
-    started, at = time
-    failed = span.status == "failed"
-    usage = span.usage
-    kind, status, cost = Kind.CALL, "failed" if failed else "ok", 0
-    priced: int | None = cost
-    if usage is not None:
-        sheet = terms.prices.sheet(span.model, span.provider) if span.model else None
-        priced = None if sheet is None else sheet.cost(usage, started)
-    elif not failed:
-        kind, status = Kind.LAPSE, "unmetered"
-        data = {"reason": UNMETERED, **data}
-    if failed and span.error:
-        data = {"error": span.error, **data}
-    if span.reported_cost is not None:
-        data = {"reported_cost_usd": f"{span.reported_cost:f}", **data}
-    if span.refused_before:
-        data = {"refused_before": span.refused_before, **data}
-    if span.cycle != context.cycle:
-        context = context._replace(cycle=span.cycle)
-    counts = usage or _NO_USAGE
-    return Event(
-        0,
-        kind,
-        at,
-        id,
-        context,
-        NO_REQUEST,
-        cost=sum(call.cost or 0 for call in calls),
-        input_tokens=sum(call.input_tokens for call in calls),
-        output_tokens=sum(call.output_tokens for call in calls),
-        cache_read_tokens=sum(call.cache_read_tokens for call in calls),
-        cache_write_tokens=sum(call.cache_write_tokens for call in calls),
-        cache_write_1h_tokens=sum(call.cache_write_1h_tokens for call in calls),
-        reasoning_tokens=sum(call.reasoning_tokens for call in calls),
-        status=status,
-        started=started,
-        data=data or None,
-    )
+    Of calls and tools without anything around them only the last one decides: those before it were
+    tried again.
+    """
+    spans = whole.spans
+    tops = [i for i, parent in enumerate(whole.parents) if parent == NONE]
+    frames = [i for i in tops if spans[i].kind not in ("LLM", "TOOL", "EVENT")]
+    deciding = frames or sorted(tops, key=lambda i: times[i][1])[-1:]
+    return next((spans[i] for i in deciding if spans[i].status == "failed"), None)
 
 
 def _counts(calls: list[Event]) -> dict[str, int]:

@@ -50,7 +50,7 @@ _TOTAL = ("total", "total_tokens", "totalTokens")
 
 def is_observation(document: Mapping[str, Any]) -> bool:
     """Return whether a document is a single observation."""
-    return "traceId" in document and document.get("type") in _TYPES
+    return "traceId" in document and str(document.get("type")) in _TYPES
 
 
 def read(document: Mapping[str, Any], where: str, file: str) -> Iterator[SpanRecord | Problem]:

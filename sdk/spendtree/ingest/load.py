@@ -8,7 +8,8 @@ from pathlib import Path
 from spendtree.account import Account, session_account
 from spendtree.errors import ConfigurationError
 from spendtree.event import Event, Kind, derived_id
-from spendtree.ingest.convert import Converted, Terms, closing, convert
+from spendtree.ingest.booking import Terms, closing
+from spendtree.ingest.convert import Converted, convert
 from spendtree.ingest.files import read_file
 from spendtree.ingest.sessions import SpanSession, sort
 from spendtree.ingest.span import Problem, SpanRecord

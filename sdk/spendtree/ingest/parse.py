@@ -27,7 +27,7 @@ def parse(content: bytes | Any, *, file: str = "") -> Found:
     if isinstance(content, bytes):
         yield from _bytes(content.removeprefix(_BOM), file)
     else:
-        yield from _value(content, "", file)
+        yield from _told_exactly(content, "", file)
 
 
 def _bytes(content: bytes, file: str) -> Found:
@@ -52,7 +52,16 @@ def _document(document: Document, file: str) -> Iterable[SpanRecord | Problem]:
     try:
         return _value(document.value, document.where, file)
     except InexactNumberError:
-        return _value(exact(document.source), document.where, file)
+        value = exact(document.source) if document.source else document.value
+        return _told_exactly(value, document.where, file)
+
+
+def _told_exactly(value: Any, where: str, file: str) -> Iterable[SpanRecord | Problem]:
+    """Return the spans of a value that no parser can read better than it was."""
+    try:
+        return _value(value, where, file)
+    except InexactNumberError as error:
+        return (Problem(file, where or "line 1", str(error)),)
 
 
 def _inner(document: Document, file: str) -> Found:

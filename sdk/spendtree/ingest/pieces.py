@@ -22,7 +22,8 @@ def each(
 def one(
     item: Any, convert: Callable[[Mapping[str, Any]], SpanRecord], where: str, file: str
 ) -> SpanRecord | Problem:
-    """Convert the one span that stands at `where`."""
+    """Convert the one span that stands at `where` ("" is the whole document)."""
+    where = where or "line 1"
     if not isinstance(item, dict):
         return Problem(file, where, "is not an object, so not a span")
     try:

@@ -41,17 +41,15 @@ class Run:
     """Whether a call is made in it or in a run that hangs under it."""
 
 
-def runs(
-    shape: Shape, times: Sequence[tuple[int, int]], calls: Sequence[int]
-) -> tuple[list[Run], list[Run | None]]:
-    """Return the runs, parents first, and for each of `calls` (span indices) its run.
+def runs(shape: Shape, times: Sequence[tuple[int, int]]) -> tuple[list[Run], list[Run | None]]:
+    """Return the runs, parents first, and for each call of the shape its run.
 
     `times` are the start and end of each span. Runs include in theirs what hangs under them.
     """
     of_span, found = _agent_runs(shape, times)
     labels: dict[tuple[str, str, str], Run] = {}
     of_call: list[Run | None] = []
-    for i in calls:
+    for i in shape.calls:
         run = of_span[i] or _labelled(shape, times, i, labels)
         of_call.append(run)
         if run is not None:

@@ -75,6 +75,7 @@ class Fold:
     ) -> None:
         self.store_id = store_id
         self.limits = limits or Limits()
+        self.linger_us = linger_us
         self.events = 0
         self.version = 0
         self._tables = Tables(self.limits)
@@ -149,6 +150,20 @@ class Fold:
         _post(touched)
         self.version += 1
 
+    def limit(self, limits: Limits, *, linger_us: int = LINGER_US) -> None:
+        """Go on under other limits, from the next event on.
+
+        Nothing shown so far is renamed or taken away, and nothing leaves `_other` afterwards: a
+        name that now gets a label of its own has there what it spends from here on.
+        """
+        self.limits = limits
+        self.linger_us = linger_us
+        self._names.limit(limits)
+        self._tables.limit(limits)
+        self._sessions.linger(linger_us)
+        self._wirings.clear()
+        self._forget_payers()
+
     def expire(self, now: int) -> None:
         """Let the series of sessions go that ended long enough before `now` (microseconds)."""
         for session in self._sessions.expire(now):
@@ -158,9 +173,7 @@ class Fold:
 
     def _new_payer(self, context: Context, at: int) -> _Payer:
         if len(self._payers) >= _PAYERS_MAX:
-            self._payers.clear()
-            for each in self._sessions:
-                each.contexts.clear()
+            self._forget_payers()
         who = self._names.who(context)
         if context.origin == "history" or not context.session:
             payer = _Payer(who, Session(""), None, context.origin != "history")
@@ -170,6 +183,11 @@ class Fold:
             payer = _Payer(who, session, self._sessions.row(session, who), True)
         self._payers[context] = payer
         return payer
+
+    def _forget_payers(self) -> None:
+        self._payers.clear()
+        for session in self._sessions:
+            session.contexts.clear()
 
     def _new_book(
         self, payer: _Payer, request: Request, kind: int, status: str, unpriced: bool

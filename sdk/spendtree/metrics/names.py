@@ -23,6 +23,8 @@ LABEL_MAX = 256
 BOUNDED = ("customer", "team", "agent", "provider", "model")
 """The labels whose names come from outside; sessions have bounds of their own."""
 
+_NOBODY: frozenset[str] = frozenset()
+
 # Control characters cut lines in some scrapers, and lone surrogates are no UTF-8.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -31,7 +33,8 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 class Limits:
     """How many series there may be: in all, with a session, and names per label.
 
-    Standing series (without a session) may be `series - session_series`.
+    Standing series (without a session) may be `series - session_series`. `kept_customers` and
+    `kept_teams` always have their own names, whoever else there is, and take no other's place.
     """
 
     series: int = 100_000
@@ -41,6 +44,8 @@ class Limits:
     agents: int = 200
     providers: int = 50
     models: int = 100
+    kept_customers: frozenset[str] = frozenset()
+    kept_teams: frozenset[str] = frozenset()
 
     @property
     def standing_series(self) -> int:
@@ -80,18 +85,30 @@ class Who(NamedTuple):
 
 
 class Names:
-    """The names admitted per label: first come, first served, and kept for good."""
+    """The names admitted per label: those that are kept, and others first come, first served.
+
+    Who has a name has it for good, also under other limits.
+    """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = {
+        # "" is no name at all and takes no place.
+        self._known: dict[str, dict[str, str]] = {label: {"": ""} for label in BOUNDED}
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Admit by these limits from now on."""
+        self._kept = {"customer": limits.kept_customers, "team": limits.kept_teams}
+        places = {
             "customer": limits.customers,
             "team": limits.teams,
             "agent": limits.agents,
             "provider": limits.providers,
             "model": limits.models,
         }
-        # "" is no name at all and takes no place.
-        self._known: dict[str, dict[str, str]] = {label: {"": ""} for label in self._limits}
+        self._room = {
+            label: places[label] - len(known.keys() - self._kept.get(label, _NOBODY) - {""})
+            for label, known in self._known.items()
+        }
 
     def admit(self, label: str, text: str) -> str:
         """Return the name that a text is shown under: its own, or `_other`."""
@@ -100,8 +117,10 @@ class Names:
         if name is not None:
             return name
         name = label_text(text)
-        if name == OTHER or len(known) > self._limits[label]:
+        kept = text in self._kept.get(label, _NOBODY)
+        if name == OTHER or not (kept or self._room[label] > 0):
             return OTHER
+        self._room[label] -= not kept
         known[text] = name
         return name
 

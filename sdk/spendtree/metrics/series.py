@@ -6,7 +6,7 @@ Pure. Who may have a session series is decided in `sessions`, names in `names`.
 from collections.abc import Iterator, Mapping
 
 from spendtree.metrics.catalogue import CATALOGUE, Family, family
-from spendtree.metrics.names import BOUNDED, OTHER, Limits
+from spendtree.metrics.names import BOUNDED, OTHER, Limits, label_text
 
 Labels = tuple[str, ...]
 """Label values in the order of the family's `labels`."""
@@ -36,10 +36,18 @@ class Tables:
     """The series of every family, in the order in which the log made them."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
         self._rows: dict[str, dict[Labels, Series]] = {each.name: {} for each in CATALOGUE}
         self.standing = 0
         self.sessions = 0
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Make new series by these limits from now on; those there are stay."""
+        self._limits = limits
+        self._kept = {
+            "customer": frozenset(map(label_text, limits.kept_customers)),
+            "team": frozenset(map(label_text, limits.kept_teams)),
+        }
 
     def rows(self, name: str) -> Mapping[Labels, Series]:
         """Return the series of a family by their labels."""
@@ -48,8 +56,9 @@ class Tables:
     def standing_series(self, name: str, names: Mapping[str, str]) -> tuple[Series, bool]:
         """Return a series without a session, made if need be, and whether it has its own labels.
 
-        When there are too many, the labels from outside all become `_other`; what the others can
-        take is a handful, so totals stay exact and the number of series stays bounded.
+        When there are too many, the labels from outside all become `_other`, except names that are
+        kept; what the others can take is a handful, so totals stay exact and the number of series
+        stays bounded.
         """
         rows, wanted = self._rows[name], family(name).labels
         labels = tuple([names[label] for label in wanted])
@@ -58,12 +67,15 @@ class Tables:
             return series, True
         fits = self.standing < self._limits.standing_series
         if not fits:
-            labels = tuple([OTHER if each in _FREE else names[each] for each in wanted])
+            labels = tuple([self._when_full(each, names[each]) for each in wanted])
         series = rows.get(labels)
         if series is None:
             series = rows[labels] = Series()
             self.standing += 1
         return series, fits
+
+    def _when_full(self, label: str, name: str) -> str:
+        return OTHER if label in _FREE and name not in self._kept.get(label, ()) else name
 
     def session_room(self, count: int) -> bool:
         """Tell whether that many more session series fit."""

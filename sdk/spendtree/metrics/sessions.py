@@ -56,6 +56,13 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._known.values())
 
+    def linger(self, linger_us: int) -> None:
+        """Keep sessions that long after their last event from now on, those that ended too."""
+        self._linger_us = linger_us
+        ended = [session for session in self._known.values() if not session.open]
+        self._ending = [(session.last + linger_us, session.label) for session in ended]
+        heapq.heapify(self._ending)
+
     def meet(self, text: str, at: int) -> Session:
         """Return the session that an event names, admitted now if it was not known.
 

@@ -65,6 +65,11 @@ class Wirings:
         self._known: dict[tuple[object, ...], Wiring] = {}
         self._ends: dict[tuple[object, ...], tuple[Series, ...]] = {}
 
+    def clear(self) -> None:
+        """Work every wiring out again: names or limits have changed."""
+        self._known.clear()
+        self._ends.clear()
+
     def standing(
         self, who: Who, request: Request, kind: int, status: str, unpriced: bool
     ) -> Wiring:

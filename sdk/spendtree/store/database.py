@@ -49,7 +49,7 @@ Result = TypeVar("Result")
 _open_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
 _leaked: list[sqlite3.Connection] = []
 _forking = threading.RLock()
-"""Held from before a fork until after it: one fork at a time, and no database is added meanwhile."""
+"""Held from before a fork until after it: one fork at a time, and no database added meanwhile."""
 _prepared: list["Database"] = []
 _fork_hooks_set = False
 

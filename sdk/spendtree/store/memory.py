@@ -16,6 +16,7 @@ from spendtree.store import sums
 from spendtree.store.protocol import START, Cursor, Opened, Page, Settlement, Totals
 
 _ENDINGS = (Kind.CALL, Kind.LAPSE)
+_CHARGES = (Kind.CALL, Kind.LAPSE, Kind.TOOL)
 
 
 class _Hold(NamedTuple):
@@ -37,10 +38,10 @@ class MemoryStore:
         self._balances: dict[str, Balance] = {}
         self._holds: dict[bytes, _Hold] = {}
         self._log: list[Event] = []
-        self._ended: dict[bytes, Event] = {}
-        """How each hold ended: its CALL or LAPSE."""
-        self._known: dict[tuple[bytes, int], Event] = {}
-        """All other events."""
+        self._ended: dict[bytes, int] = {}
+        """Where the log says how each hold ended: the place of its CALL or LAPSE."""
+        self._known: dict[tuple[bytes, int], int] = {}
+        """The places of all other events."""
 
     def open(self, accounts: Sequence[tuple[Account, int | None]], event: Event) -> Opened:
         """Open accounts and record the event, or answer the event first recorded."""
@@ -69,12 +70,14 @@ class MemoryStore:
         self._check_process()
         with self._lock:
             if id in self._holds or id in self._ended:
-                return self._replayed_hold(id, context, amount, floor)
+                return self._replayed_hold(id, context, request, amount, floor)
+            if path is not context.path and tuple(path) != context.path:
+                raise StoreError(f"hold {id.hex()}: its path is not that of its context")
             balances = self._balances
             try:
                 charged = [(name, balances[name]) for name in path]
             except KeyError as missing:
-                raise StoreError(f"account {missing} is not open in {self.url}") from None
+                raise self._not_open(missing) from None
             answer = rules.admit(charged, amount, floor, lenient)
             if isinstance(answer, Grant):
                 granted = answer.amount
@@ -93,8 +96,8 @@ class MemoryStore:
             balances, held = self._balances, hold.amount
             for name in hold.context.path:
                 balances[name] = rules.settle(balances[name], held, cost or 0)
-            self._log.append(event)
-            self._ended[id] = event
+            self._ended[id] = len(self._log)
+            self._log.append(event.ended(Kind.CALL, cost, held))
             return Settlement(Kind.CALL, cost, held)
 
     def void(self, id: bytes, event: Event) -> Settlement:
@@ -127,7 +130,9 @@ class MemoryStore:
             known = self.find(id, event.kind)
             if known is not None:
                 return self._same_payload(known, event) or ""
-            moved = rules.transfer(self._balances[source], self._balances[target], amount)
+            if source == target:
+                return "the source and the target are one account"
+            moved = rules.transfer(self._balance(source), self._balance(target), amount)
             if isinstance(moved, str):
                 return moved
             self._balances[source], self._balances[target] = moved
@@ -142,9 +147,9 @@ class MemoryStore:
             if known is not None:
                 self._same_payload(known, event)
             else:
-                self._balances[account] = self._balances[account]._replace(cap=cap)
+                self._balances[account] = self._balance(account)._replace(cap=cap)
                 self._record(event)
-            return self._balances[account]
+            return self._balance(account)
 
     def append(self, event: Event) -> bool:
         """Record an event that moves no money; False if it was known."""
@@ -161,6 +166,11 @@ class MemoryStore:
         """Book finished calls without holds; answer how many events were new."""
         self._check_process()
         with self._lock:
+            new = {account.id for account in accounts}
+            for event in events:
+                for name in event.context.path if _moves_money(event) else ():
+                    if name not in new:
+                        self._balance(name)  # before anything is booked: all or nothing
             for account in accounts:
                 self._open(account, None)
             fresh = 0
@@ -168,7 +178,8 @@ class MemoryStore:
                 if self.find(event.id, event.kind) is not None:
                     continue
                 fresh += 1
-                self._book(event)
+                if _moves_money(event):
+                    self._book(event)
                 self._record(event)
             return fresh
 
@@ -182,6 +193,7 @@ class MemoryStore:
 
     def accounts(self, kind: str | None = None) -> Iterator[tuple[Account, Balance]]:
         """Iterate over the accounts, as they stand now."""
+        self._check_process()
         with self._lock:
             found = [a for a in self._accounts.values() if kind is None or a.kind == kind]
             return iter([(account, self._balances[account.id]) for account in found])
@@ -192,6 +204,7 @@ class MemoryStore:
 
     def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
         """Return events after the cursor."""
+        self._check_process()
         first = int(cursor or 0)
         with self._lock:
             rows = self._log[first : first + limit]
@@ -214,10 +227,10 @@ class MemoryStore:
 
     def find(self, id: bytes, kind: int) -> Event | None:
         """Return the event of that id and kind."""
-        if kind in _ENDINGS:
-            ended = self._ended.get(id)
-            return ended if ended is not None and ended.kind == kind else None
-        return self._known.get((id, kind))
+        place = self._ended.get(id) if kind in _ENDINGS else None
+        if place is None or self._log[place].kind != kind:
+            place = self._known.get((id, kind))
+        return None if place is None else Event(place + 1, *self._log[place][1:])
 
     def totals(self, session: str | None = None) -> list[Totals]:
         """Return the sums of calls by context."""
@@ -238,37 +251,47 @@ class MemoryStore:
             self._accounts[account.id] = account
             self._balances[account.id] = Balance(cap)
 
+    def _balance(self, account: str) -> Balance:
+        try:
+            return self._balances[account]
+        except KeyError as missing:
+            raise self._not_open(missing) from None
+
+    def _not_open(self, missing: KeyError) -> StoreError:
+        return StoreError(f"account {missing} is not open in {self.url}")
+
     def _record(self, event: Event) -> None:
-        self._log.append(event)
-        if event.kind in _ENDINGS:
-            self._ended[event.id] = event
+        if event.kind in _ENDINGS and event.id not in self._ended:
+            self._ended[event.id] = len(self._log)
         else:
-            self._known[event.id, event.kind] = event
+            self._known[event.id, event.kind] = len(self._log)
+        self._log.append(event)
 
     def _book(self, event: Event) -> None:
         for name in event.context.path:
             balance = self._balances[name]
             if event.kind == Kind.LAPSE:
                 balance = balance._replace(presumed=balance.presumed + event.held)
-            elif event.kind in (Kind.CALL, Kind.TOOL):
+            else:
                 balance = balance._replace(spent=balance.spent + (event.cost or 0))
             self._balances[name] = balance
 
     def _lapse(self, id: bytes, hold: _Hold, event: Event) -> None:
         for name in hold.context.path:
             self._balances[name] = rules.lapse(self._balances[name], hold.amount)
-        self._record(event._replace(kind=Kind.LAPSE, cost=0, held=hold.amount))
+        self._record(event.ended(Kind.LAPSE, 0, hold.amount))
 
-    def _replayed_hold(self, id: bytes, context: Context, amount: int, floor: int | None) -> Grant:
+    def _replayed_hold(
+        self, id: bytes, context: Context, request: Request, amount: int, floor: int | None
+    ) -> Grant:
         held = self._holds.get(id)
-        first = self._ended.get(id)
         if held is not None:
-            before, granted = held.context, held.amount
+            first, granted = held[:2], held.amount
         else:
-            assert first is not None
-            before, granted = first.context, first.held
-        least = amount if floor is None else floor
-        if before != context or not least <= granted <= amount:
+            ended = self._log[self._ended[id]]
+            first, granted = (ended.context, ended.request), ended.held
+        least = amount if floor is None else min(floor, amount)
+        if first != (context, request) or not least <= granted <= amount:
             raise LedgerConflictError(f"hold {id.hex()} was made before with another payload")
         return Grant(granted)
 
@@ -284,15 +307,14 @@ class MemoryStore:
             raise LedgerConflictError(f"no hold {id.hex()} is known")
         for name in lapsed.context.path:
             self._balances[name] = rules.adjust(self._balances[name], lapsed.held, cost or 0)
-        self._record(event._replace(kind=Kind.ADJUSTMENT, cost=cost, held=lapsed.held))
+        self._record(event.ended(Kind.ADJUSTMENT, cost, lapsed.held))
         return Settlement(Kind.ADJUSTMENT, cost, lapsed.held)
 
     @staticmethod
     def _same_payload(known: Event, event: Event) -> None:
-        if (known.context, known.cost, known.held, known.status) != (
-            event.context,
-            event.cost,
-            event.held,
-            event.status,
-        ):
+        if known.payload != event.payload:
             raise LedgerConflictError(f"event {event.id.hex()} was recorded with another payload")
+
+
+def _moves_money(event: Event) -> bool:
+    return event.kind in _CHARGES and bool(event.held if event.kind == Kind.LAPSE else event.cost)

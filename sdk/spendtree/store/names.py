@@ -117,7 +117,7 @@ class Readings:
             "SELECT no, session, customer, team, agent, run, parent, level, cycle, task_id, path, "
             "origin FROM context"
         )
-        for row in _rows(execute, sql, numbers - self._contexts.keys()):
+        for row in _rows(execute, sql, {n for n in numbers if n not in self._contexts}):
             self._contexts[row[0]] = Context._make(
                 (*row[1:10], tuple(json.loads(row[10])), row[11])
             )
@@ -126,7 +126,7 @@ class Readings:
     def requests(self, execute: Execute, numbers: set[int]) -> dict[int, Request]:
         """Return the requests of some numbers."""
         sql = "SELECT no, provider, model, purpose FROM request"
-        for row in _rows(execute, sql, numbers - self._requests.keys()):
+        for row in _rows(execute, sql, {n for n in numbers if n not in self._requests}):
             self._requests[row[0]] = Request(*row[1:])
         return _picked(self._requests, numbers)
 

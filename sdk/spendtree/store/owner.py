@@ -3,7 +3,6 @@
 import os
 from typing import NamedTuple
 
-
 UNTOLD = 0
 GONE = -1
 

@@ -102,7 +102,8 @@ class Store(Protocol):
     def settle(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         """End a hold with its true cost (None: unpriced) and record the event.
 
-        A hold that lapsed meanwhile is adjusted instead: late truth.
+        The event is of the hold's context; it is recorded with the kind, cost and hold that were
+        booked. A hold that lapsed meanwhile is adjusted instead: late truth.
         """
 
     def void(self, id: bytes, event: Event) -> Settlement:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from spendtree.event import STATUSES, Context, Event, Request
+from spendtree.store.text import storable
 
 STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 
@@ -30,6 +31,26 @@ def from_event(event: Event, context: int, request: int) -> tuple[Any, ...]:
         event.at - started if started else None,
         json.dumps(data, separators=(",", ":")) if data else None,
     )
+
+
+def as_stored(event: Event) -> Event:
+    """Return the event as it will be read: what a repetition must be compared with."""
+    data = event.data
+    return event._replace(
+        context=stored_context(event.context),
+        data=json.loads(json.dumps(data)) if data else None,
+    )
+
+
+def stored_context(context: Context) -> Context:
+    """Return a context as it will be read."""
+    names = [storable(field) if isinstance(field, str) else field for field in context]
+    return Context._make(names)
+
+
+def stored_request(request: Request) -> Request:
+    """Return a request as it will be read."""
+    return Request._make(map(storable, request))
 
 
 def to_events(

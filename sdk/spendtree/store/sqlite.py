@@ -19,7 +19,13 @@ from spendtree.store.database import FOREIGN, Database
 from spendtree.store.names import Execute, Names
 from spendtree.store.protocol import START, Cursor, Opened, Page, Settlement, Totals
 from spendtree.store.reading import Reading
-from spendtree.store.rows import INSERT_EVENT, from_event
+from spendtree.store.rows import (
+    INSERT_EVENT,
+    as_stored,
+    from_event,
+    stored_context,
+    stored_request,
+)
 from spendtree.store.text import storable
 
 SYNCHRONOUS = ("normal", "full")
@@ -360,7 +366,8 @@ class SqliteStore:
         """Answer a hold that was made before."""
         first = self._reading.first_hold(id)
         least = amount if floor is None else min(floor, amount)
-        if first is None or first[:2] != (context, request) or not least <= first[2] <= amount:
+        payload = stored_context(context), stored_request(request)
+        if first is None or first[:2] != payload or not least <= first[2] <= amount:
             raise LedgerConflictError(f"hold {id.hex()} was made before with another payload")
         if first[3] not in (None, self._names.known_owner()):
             raise LedgerConflictError(f"hold {id.hex()} was made before by another process")
@@ -401,7 +408,7 @@ class SqliteStore:
         known = self._reading.find(event.id, event.kind)
         if known is None:
             return False
-        if known.payload != event.payload:
+        if known.payload != as_stored(event).payload:
             raise LedgerConflictError(f"event {event.id.hex()} was recorded with another payload")
         return True
 

@@ -1,0 +1,131 @@
+"""Reload: what a configuration means to the exporter, at its start and again at each SIGHUP.
+
+A configuration that is wrong changes nothing. No state is lost by a reload: the fold goes on.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from spendtree.config import Config, load_config
+from spendtree.errors import ConfigurationError
+from spendtree.metrics import LINGER_US, Limits
+from spendtree_exporter.follow import Follower
+
+log = logging.getLogger("spendtree.exporter")
+
+LIMITS = {
+    "max_series": "series",
+    "max_session_series": "session_series",
+    "max_customers": "customers",
+    "max_teams": "teams",
+    "max_agents": "agents",
+    "max_providers": "providers",
+    "max_models": "models",
+}
+"""Keys of the section `metrics`, and the limits of the fold that they are."""
+
+KEPT = {"kept_customers": "customer", "kept_teams": "team"}
+"""Limits that are sets of names, and whose names they are."""
+
+_NAMED_MAX = 5
+"""Names that one message tells one by one."""
+
+
+class Settings(NamedTuple):
+    """What the exporter takes from a configuration."""
+
+    limits: Limits = Limits()
+    linger_us: int = LINGER_US
+
+
+def read_settings(file: Path | None) -> Settings:
+    """Return the settings in a file, the defaults without one. Raises ConfigurationError."""
+    return settings_of(load_config(file))
+
+
+def settings_of(config: Config) -> Settings:
+    """Return the exporter's part of a configuration: who has a budget always keeps their name."""
+    counts = {field: getattr(config.metrics, key) for key, field in LIMITS.items()}
+    limits = Limits(
+        **counts,
+        kept_customers=frozenset(
+            name for name in config.customers if config.budgets("customer", name)
+        ),
+        kept_teams=frozenset(name for name in config.teams if config.budgets("team", name)),
+    )
+    return Settings(limits, round(config.metrics.linger_seconds * 1e6))
+
+
+def changes(old: Settings, new: Settings) -> list[str]:
+    """Return what is different in the new settings, each as a phrase for the log."""
+    found = []
+    for key, field in LIMITS.items():
+        before, after = getattr(old.limits, field), getattr(new.limits, field)
+        if before != after:
+            found.append(f"metrics.{key} is {after} (was {before})")
+    if old.linger_us != new.linger_us:
+        found.append(
+            f"metrics.linger_seconds is {new.linger_us / 1e6:g} (was {old.linger_us / 1e6:g})"
+        )
+    for field, kind in KEPT.items():
+        names, others = getattr(new.limits, field), getattr(old.limits, field)
+        found += _named(f"{kind} names always shown", names - others)
+        found += _named(f"{kind} names shown while there is room", others - names)
+    return found
+
+
+def _named(what: str, names: frozenset[str]) -> list[str]:
+    if not names:
+        return []
+    told = ", ".join(repr(name) for name in sorted(names)[:_NAMED_MAX])
+    more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+    return [f"{what}: {told}{more}"]
+
+
+@contextmanager
+def reloading(file: Path | None, follower: Follower, settings: Settings) -> Iterator[None]:
+    """Read the file again at each SIGHUP while the block runs. Only in the main thread.
+
+    `settings` are those in force. Without a file a SIGHUP is answered by a line in the log.
+    """
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is None:  # Windows knows no such signal
+        yield
+        return
+    # The handler may interrupt anything, itself too: SimpleQueue.put is made for that. Reading and
+    # waiting for the fold are left to a thread, so that no scrape waits for them.
+    asked: SimpleQueue[bool] = SimpleQueue()
+    thread = threading.Thread(
+        target=_reload, args=(asked, file, follower, settings), name="spendtree-reload", daemon=True
+    )
+    before = signal.signal(hangup, lambda _number, _frame: asked.put(True))
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)
+        asked.put(False)
+        thread.join()
+
+
+def _reload(
+    asked: "SimpleQueue[bool]", file: Path | None, follower: Follower, settings: Settings
+) -> None:
+    while asked.get():
+        if file is None:
+            log.warning("SIGHUP: nothing to read again, since there is no --config.file")
+            continue
+        try:
+            wanted = read_settings(file)
+        except ConfigurationError as error:
+            log.error("%s; the settings stay as they were", error)
+            continue
+        follower.limit(wanted.limits, linger_us=wanted.linger_us)
+        log.info("%s read again: %s", file, "; ".join(changes(settings, wanted)) or "no change")
+        settings = wanted

@@ -1,0 +1,852 @@
+"""What every store engine must do, verb by verb; then random verbs on all engines side by side."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from spendtree.account import (
+    Account,
+    Balance,
+    Denial,
+    Grant,
+    envelope_account,
+    run_account,
+    session_account,
+)
+from spendtree.errors import LedgerConflictError, StoreError
+from spendtree.event import Context, Event, Kind, Request, derived_id
+from spendtree.store import Store, open_store, sums
+from spendtree.store.protocol import START, Opened, Page, Settlement
+
+SESSION = session_account("s", "acme", "search")
+ENVELOPE = envelope_account("s", "writer", "acme", "search")
+RUN = run_account("s", "writer", "ff" * 16, "acme", "search")
+CUSTOMER = Account("customer/acme/2026-11", "customer", customer="acme", period="2026-11")
+PATH = (SESSION.id, ENVELOPE.id)
+WHO = Context("s", "acme", "search", "writer", "ff" * 16, "", 1, 1, "t-1", PATH)
+WHAT = Request("openai", "gpt-4o")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A fresh store of each engine."""
+    url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'spend.db'}"
+    with closing(open_store(url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ledger(store: Store) -> Store:
+    """A store with a session of 100 in which the writer may spend 60."""
+    store.open([(SESSION, 100), (ENVELOPE, 60)], event(0, Kind.SESSION_OPENED))
+    return store
+
+
+def id_of(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def event(number: int, kind: Kind = Kind.CALL, context: Context = WHO, **fields: Any) -> Event:
+    made = Event(0, kind, 1_000 + number, id_of(number), context, WHAT, status="ok", started=900)
+    return made._replace(**fields)
+
+
+def hold(
+    store: Store,
+    number: int,
+    amount: int,
+    floor: int | None = None,
+    *,
+    context: Context = WHO,
+    request: Request = WHAT,
+    lenient: tuple[str, ...] = (),
+) -> Grant | Denial:
+    return store.hold(
+        id_of(number),
+        context.path,
+        amount,
+        floor,
+        context=context,
+        request=request,
+        at=950,
+        lenient=lenient,
+    )
+
+
+def settle(store: Store, number: int, cost: int | None, **fields: Any) -> Settlement:
+    return store.settle(id_of(number), cost, event(number, cost=cost, **fields))
+
+
+def lapse(store: Store, number: int) -> Settlement:
+    return store.lapse(id_of(number), event(number, Kind.LAPSE, status="lapsed"))
+
+
+def log(store: Store) -> list[Event]:
+    return list(store.events())
+
+
+def money(store: Store) -> dict[str, Balance]:
+    return {account.id: balance for account, balance in store.accounts()}
+
+
+def trace(store: Store) -> tuple[object, ...]:
+    """Return everything that a verb could have changed."""
+    return log(store), list(store.accounts()), store.open_holds(), store.totals()
+
+
+# open
+
+
+def test_opening_records_the_event_and_opens_the_accounts(store: Store) -> None:
+    opening = event(0, Kind.SESSION_OPENED, data={"ceiling": 100})
+    assert store.open([(SESSION, 100), (CUSTOMER, None)], opening) == Opened(opening, True)
+    assert list(store.accounts()) == [(SESSION, Balance(100)), (CUSTOMER, Balance(None))]
+    assert log(store) == [opening._replace(seq=1)]
+
+
+def test_opening_again_continues_and_answers_the_first_event(ledger: Store) -> None:
+    hold(ledger, 1, 10)
+    settle(ledger, 1, 10)
+    before = trace(ledger)
+    opened = ledger.open([(SESSION, 5)], event(0, Kind.SESSION_OPENED, data={"other": 1}))
+    assert opened.fresh is False
+    assert opened.event == log(ledger)[0]
+    assert trace(ledger) == before
+
+
+def test_opening_again_may_add_accounts_but_never_changes_a_cap(ledger: Store) -> None:
+    ledger.open([(SESSION, None), (RUN, 7)], event(1, Kind.RUN_OPENED))
+    assert ledger.balance(SESSION.id) == Balance(100)
+    assert ledger.balance(RUN.id) == Balance(7)
+
+
+def test_the_store_has_an_id_and_the_url_that_opens_it(store: Store) -> None:
+    assert len(store.id) == 8
+    if store.url != "memory:":
+        with closing(open_store(store.url)) as again:
+            assert again.id == store.id
+
+
+# hold
+
+
+def test_a_hold_is_charged_to_every_account_of_the_path(ledger: Store) -> None:
+    assert hold(ledger, 1, 40) == Grant(40)
+    assert money(ledger) == {SESSION.id: Balance(100, held=40), ENVELOPE.id: Balance(60, held=40)}
+    assert ledger.open_holds() == 1
+    assert len(log(ledger)) == 1
+
+
+def test_a_hold_that_one_account_refuses_is_charged_to_none(ledger: Store) -> None:
+    before = trace(ledger)
+    assert hold(ledger, 1, 61) == Denial(ENVELOPE.id, "exhausted", 61, Balance(60))
+    assert trace(ledger) == before
+
+
+def test_a_denial_names_the_outermost_exhausted_account(ledger: Store) -> None:
+    assert hold(ledger, 1, 101) == Denial(SESSION.id, "exhausted", 101, Balance(100))
+
+
+def test_a_hold_that_would_fit_once_others_settle_is_busy(ledger: Store) -> None:
+    hold(ledger, 1, 50)
+    assert hold(ledger, 2, 20) == Denial(ENVELOPE.id, "busy", 20, Balance(60, held=50))
+    settle(ledger, 1, 1)
+    assert hold(ledger, 2, 20) == Grant(20)
+
+
+def test_presumed_money_exhausts_like_spent_money(ledger: Store) -> None:
+    hold(ledger, 1, 50)
+    lapse(ledger, 1)
+    answer = hold(ledger, 2, 20)
+    assert answer == Denial(ENVELOPE.id, "exhausted", 20, Balance(60, presumed=50))
+
+
+def test_a_floor_lets_a_hold_take_what_is_left(ledger: Store) -> None:
+    hold(ledger, 1, 45)
+    assert hold(ledger, 2, 30, 10) == Grant(15)
+    assert ledger.balance(ENVELOPE.id) == Balance(60, held=60)
+    assert hold(ledger, 3, 30, 10) == Denial(ENVELOPE.id, "busy", 10, Balance(60, held=60))
+    assert settle(ledger, 2, 12) == Settlement(Kind.CALL, 12, 15)
+
+
+def test_lenient_accounts_are_booked_but_never_refuse(ledger: Store) -> None:
+    assert hold(ledger, 1, 80, lenient=(ENVELOPE.id,)) == Grant(80, (ENVELOPE.id,))
+    assert ledger.balance(ENVELOPE.id) == Balance(60, held=80)
+    denial = hold(ledger, 2, 30, lenient=(ENVELOPE.id,))
+    assert denial == Denial(SESSION.id, "busy", 30, Balance(100, held=80))
+    assert hold(ledger, 3, 20, lenient=PATH) == Grant(20, (ENVELOPE.id,))
+
+
+def test_a_hold_without_accounts_is_granted_and_settled(store: Store) -> None:
+    nobody = Context()
+    assert hold(store, 1, 10**15, context=nobody) == Grant(10**15)
+    store.settle(id_of(1), 7, event(1, context=nobody, cost=7))
+    assert [(e.cost, e.held) for e in log(store)] == [(7, 10**15)]
+    assert hold(store, 2, 5, context=nobody) == Grant(5)
+    lapsed = store.lapse(id_of(2), event(2, Kind.LAPSE, nobody, status="lapsed"))
+    assert lapsed == Settlement(Kind.LAPSE, 0, 5)
+    assert settle(store, 2, 3, context=nobody) == Settlement(Kind.ADJUSTMENT, 3, 5)
+
+
+def test_a_hold_on_an_account_that_is_not_open_is_an_error(ledger: Store) -> None:
+    before = trace(ledger)
+    with pytest.raises(StoreError, match=r"customer/acme/2026-11.* not open"):
+        hold(ledger, 1, 1, context=WHO._replace(path=(*PATH, CUSTOMER.id)))
+    assert trace(ledger) == before
+
+
+def test_a_hold_whose_path_is_not_its_contexts_is_an_error(ledger: Store) -> None:
+    """It would be taken from one set of accounts and given back to another."""
+    with pytest.raises(StoreError, match="path"):
+        ledger.hold(id_of(1), PATH[:1], 1, context=WHO, request=WHAT, at=1)
+    assert hold(ledger, 1, 1) == Grant(1)
+    assert ledger.hold(id_of(2), list(PATH), 1, context=WHO, request=WHAT, at=1) == Grant(1)
+
+
+def test_a_hold_that_is_repeated_answers_as_the_first_time(ledger: Store) -> None:
+    hold(ledger, 1, 55)
+    before = trace(ledger)
+    assert hold(ledger, 1, 55) == Grant(55), "also where the money is gone by now"
+    assert trace(ledger) == before
+    settle(ledger, 1, 50)
+    assert hold(ledger, 1, 55) == Grant(55), "also after its end"
+    hold(ledger, 2, 5)
+    lapse(ledger, 2)
+    before = trace(ledger)
+    assert hold(ledger, 2, 5) == Grant(5)
+    settle(ledger, 2, 4)
+    assert hold(ledger, 2, 5) == Grant(5)
+    assert ledger.open_holds() == 0
+
+
+def test_a_partial_grant_that_is_repeated_answers_the_same_part(ledger: Store) -> None:
+    hold(ledger, 1, 50)
+    assert hold(ledger, 2, 30, 5) == Grant(10)
+    settle(ledger, 1, 0)
+    assert hold(ledger, 2, 30, 5) == Grant(10), "also where more is free by now"
+    assert hold(ledger, 3, 5, 9) == Grant(5)
+    assert hold(ledger, 3, 5, 9) == Grant(5), "a floor above the amount is the amount"
+
+
+@pytest.mark.parametrize("ended", [None, "settle", "lapse"])
+@pytest.mark.parametrize("what", ["amount", "context", "request"])
+def test_a_hold_repeated_with_another_payload_is_a_conflict(
+    ledger: Store, what: str, ended: str | None
+) -> None:
+    hold(ledger, 1, 10)
+    if ended == "settle":
+        settle(ledger, 1, 10)
+    elif ended == "lapse":
+        lapse(ledger, 1)
+    before = trace(ledger)
+    with pytest.raises(LedgerConflictError, match=id_of(1).hex()):
+        hold(
+            ledger,
+            1,
+            11 if what == "amount" else 10,
+            context=WHO._replace(cycle=2) if what == "context" else WHO,
+            request=Request("openai", "other") if what == "request" else WHAT,
+        )
+    assert trace(ledger) == before
+
+
+def test_a_call_that_was_recorded_as_denied_may_still_be_held(ledger: Store) -> None:
+    """The denied event bears the call's id, but a denial is no hold."""
+    ledger.append(event(1, Kind.DENIED, status="busy"))
+    assert hold(ledger, 1, 10) == Grant(10)
+    assert settle(ledger, 1, 10).kind == Kind.CALL
+
+
+# settle, void, lapse, adjust
+
+
+def test_settling_books_the_true_cost_and_gives_the_hold_back(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    assert settle(ledger, 1, 25, input_tokens=3) == Settlement(Kind.CALL, 25, 40)
+    assert money(ledger) == {SESSION.id: Balance(100, 25), ENVELOPE.id: Balance(60, 25)}
+    assert ledger.open_holds() == 0
+    assert log(ledger)[1] == event(1, cost=25, held=40, input_tokens=3, seq=2)
+
+
+def test_an_overrun_posts_in_full_and_blocks(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    settle(ledger, 1, 75)
+    balance = ledger.balance(ENVELOPE.id)
+    assert balance is not None
+    assert balance.free == -15
+    assert hold(ledger, 2, 0) == Denial(ENVELOPE.id, "exhausted", 0, Balance(60, 75))
+
+
+def test_an_unpriced_call_is_recorded_without_a_cost(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    assert settle(ledger, 1, None) == Settlement(Kind.CALL, None, 40)
+    assert settle(ledger, 1, None) == Settlement(Kind.CALL, None, 40)
+    assert ledger.balance(SESSION.id) == Balance(100)
+    assert log(ledger)[1].cost is None
+    with pytest.raises(LedgerConflictError, match="another cost"):
+        settle(ledger, 1, 0)
+
+
+def test_the_log_says_what_was_booked_whatever_the_event_claims(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    ledger.settle(id_of(1), 25, event(1, Kind.LAPSE, cost=3, held=4))
+    found = ledger.find(id_of(1), Kind.CALL)
+    assert found is not None
+    assert (found.cost, found.held) == (25, 40)
+    hold(ledger, 2, 10)
+    ledger.void(id_of(2), event(2, cost=3))
+    assert [e.cost for e in log(ledger)[1:]] == [25, 0]
+
+
+def test_voiding_gives_the_hold_back(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    assert ledger.void(id_of(1), event(1, status="failed")) == Settlement(Kind.CALL, 0, 40)
+    assert ledger.balance(SESSION.id) == Balance(100)
+    before = trace(ledger)
+    assert ledger.void(id_of(1), event(1, status="failed")) == Settlement(Kind.CALL, 0, 40)
+    assert trace(ledger) == before
+
+
+def test_a_settlement_that_is_repeated_changes_nothing(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    settle(ledger, 1, 25)
+    before = trace(ledger)
+    assert settle(ledger, 1, 25) == Settlement(Kind.CALL, 25, 40)
+    with pytest.raises(LedgerConflictError, match="another cost"):
+        settle(ledger, 1, 26)
+    assert trace(ledger) == before
+
+
+def test_a_lapse_presumes_the_whole_hold_spent(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    assert lapse(ledger, 1) == Settlement(Kind.LAPSE, 0, 40)
+    assert ledger.balance(SESSION.id) == Balance(100, presumed=40)
+    ended = log(ledger)[1]
+    assert (ended.kind, ended.cost, ended.held, ended.status) == (Kind.LAPSE, 0, 40, "lapsed")
+    before = trace(ledger)
+    assert lapse(ledger, 1) == Settlement(Kind.LAPSE, 0, 40)
+    assert trace(ledger) == before
+
+
+def test_a_settled_call_cannot_lapse(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    settle(ledger, 1, 25)
+    before = trace(ledger)
+    with pytest.raises(LedgerConflictError, match="did not lapse"):
+        lapse(ledger, 1)
+    assert trace(ledger) == before
+
+
+@pytest.mark.parametrize("verb", ["settle", "adjust"])
+def test_late_truth_takes_the_presumption_away(ledger: Store, verb: str) -> None:
+    hold(ledger, 1, 40)
+    lapse(ledger, 1)
+
+    def late(cost: int) -> Settlement:
+        return getattr(ledger, verb)(id_of(1), cost, event(1, cost=cost))  # type: ignore[no-any-return]
+
+    assert late(55) == Settlement(Kind.ADJUSTMENT, 55, 40)
+    assert ledger.balance(SESSION.id) == Balance(100, 55)
+    adjusted = log(ledger)[2]
+    assert (adjusted.kind, adjusted.cost, adjusted.held) == (Kind.ADJUSTMENT, 55, 40)
+    before = trace(ledger)
+    assert late(55) == Settlement(Kind.ADJUSTMENT, 55, 40)
+    assert lapse(ledger, 1) == Settlement(Kind.LAPSE, 0, 40)
+    with pytest.raises(LedgerConflictError, match="another cost"):
+        late(56)
+    assert trace(ledger) == before
+
+
+def test_what_was_never_held_cannot_end(ledger: Store) -> None:
+    before = trace(ledger)
+    with pytest.raises(LedgerConflictError, match="no hold"):
+        settle(ledger, 1, 5)
+    with pytest.raises(LedgerConflictError, match="no hold"):
+        ledger.adjust(id_of(1), 5, event(1, cost=5))
+    with pytest.raises(LedgerConflictError, match="did not lapse"):
+        lapse(ledger, 1)
+    assert trace(ledger) == before
+
+
+def test_an_open_hold_is_not_adjusted(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    before = trace(ledger)
+    with pytest.raises(LedgerConflictError, match="no hold"):
+        ledger.adjust(id_of(1), 5, event(1, cost=5))
+    assert trace(ledger) == before
+
+
+def test_the_holds_of_living_processes_are_not_abandoned(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    assert ledger.lapse_abandoned(now=10**18, idle=0) == 0
+    assert ledger.open_holds() == 1
+
+
+# transfer, set_cap
+
+
+def moved(number: int, amount: int = 10) -> Event:
+    return event(number, Kind.TRANSFER, status="", data={"amount": amount})
+
+
+def test_a_transfer_moves_cap_from_one_account_to_another(ledger: Store) -> None:
+    assert ledger.transfer(id_of(1), ENVELOPE.id, SESSION.id, 10, moved(1)) == ""
+    assert money(ledger) == {SESSION.id: Balance(110), ENVELOPE.id: Balance(50)}
+    assert log(ledger)[1].kind == Kind.TRANSFER
+
+
+def test_a_transfer_that_is_repeated_moves_once(ledger: Store) -> None:
+    ledger.transfer(id_of(1), ENVELOPE.id, SESSION.id, 60, moved(1, 60))
+    before = trace(ledger)
+    assert ledger.transfer(id_of(1), ENVELOPE.id, SESSION.id, 60, moved(1, 60)) == ""
+    with pytest.raises(LedgerConflictError, match="another payload"):
+        ledger.transfer(id_of(1), ENVELOPE.id, SESSION.id, 5, moved(1, 5))
+    assert trace(ledger) == before
+
+
+def test_a_transfer_takes_only_free_money(ledger: Store) -> None:
+    hold(ledger, 1, 30)
+    hold(ledger, 2, 10)
+    settle(ledger, 2, 5)
+    before = trace(ledger)
+    reason = ledger.transfer(id_of(3), ENVELOPE.id, SESSION.id, 26, moved(3, 26))
+    assert "only 25" in reason
+    assert trace(ledger) == before
+    assert ledger.transfer(id_of(3), ENVELOPE.id, SESSION.id, 25, moved(3, 25)) == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "amount", "reason"),
+    [
+        (SESSION.id, CUSTOMER.id, 1, "target has no cap"),
+        (CUSTOMER.id, SESSION.id, 1, "source has no cap"),
+        (SESSION.id, SESSION.id, 1, "one account"),
+        (SESSION.id, ENVELOPE.id, -1, "cannot be moved"),
+    ],
+)
+def test_a_transfer_that_makes_no_sense_is_refused(
+    ledger: Store, source: str, target: str, amount: int, reason: str
+) -> None:
+    ledger.open([(CUSTOMER, None)], event(1, Kind.RUN_OPENED))
+    before = trace(ledger)
+    assert reason in ledger.transfer(id_of(2), source, target, amount, moved(2))
+    assert trace(ledger) == before
+
+
+def test_a_cap_can_be_changed_also_below_what_is_spent(ledger: Store) -> None:
+    hold(ledger, 1, 40)
+    settle(ledger, 1, 40)
+
+    def change(number: int, cap: int | None) -> Balance:
+        changed = event(number, Kind.CAP_CHANGED, data={"cap": cap})
+        return ledger.set_cap(id_of(number), ENVELOPE.id, cap, changed)
+
+    assert change(2, 30) == Balance(30, 40)
+    assert hold(ledger, 3, 1) == Denial(ENVELOPE.id, "exhausted", 1, Balance(30, 40))
+    assert change(4, None) == Balance(None, 40)
+    before = trace(ledger)
+    assert change(2, 30) == Balance(None, 40), "a repetition changes nothing"
+    with pytest.raises(LedgerConflictError, match="another payload"):
+        change(2, 31)
+    assert trace(ledger) == before
+
+
+def test_unknown_accounts_have_no_cap_to_change_or_move(ledger: Store) -> None:
+    before = trace(ledger)
+    with pytest.raises(StoreError, match="run/none"):
+        ledger.set_cap(id_of(1), "run/none", 1, event(1, Kind.CAP_CHANGED))
+    with pytest.raises(StoreError, match="run/none"):
+        ledger.transfer(id_of(1), SESSION.id, "run/none", 1, moved(1))
+    assert trace(ledger) == before
+    assert ledger.balance("run/none") is None
+
+
+# append, load
+
+
+def test_an_event_is_appended_once(ledger: Store) -> None:
+    denied = event(1, Kind.DENIED, status="busy", held=5, data={"account": SESSION.id, "free": [1]})
+    assert ledger.append(denied) is True
+    before = trace(ledger)
+    assert ledger.append(denied) is False
+    assert ledger.append(denied._replace(at=5)) is False, "when is not what"
+    for other in (
+        denied._replace(held=6),
+        denied._replace(status="exhausted"),
+        denied._replace(context=WHO._replace(level=2)),
+        denied._replace(data={"account": ENVELOPE.id}),
+    ):
+        with pytest.raises(LedgerConflictError, match="another payload"):
+            ledger.append(other)
+    assert trace(ledger) == before
+    assert ledger.append(denied._replace(kind=Kind.MESSAGE)) is True, "id and kind are the key"
+
+
+def test_a_repetition_is_recognised_although_json_knows_no_tuples(ledger: Store) -> None:
+    made = event(1, Kind.MESSAGE, data={"to": ("a", "b")})
+    assert ledger.append(made) is True
+    if ledger.url != "memory:":
+        assert ledger.append(made) is False
+
+
+LOADED = [
+    event(10, cost=5, input_tokens=7),
+    event(11, cost=None),
+    event(12, Kind.LAPSE, cost=0, held=9, status="unmetered"),
+    event(13, Kind.TOOL, cost=2),
+    event(14, Kind.RUN_CLOSED, cost=1_000, status="succeeded"),
+    event(15, cost=3, context=WHO._replace(path=(SESSION.id,))),
+]
+
+
+def test_loading_books_calls_lapses_and_tools_but_no_summaries(store: Store) -> None:
+    assert store.load([SESSION, ENVELOPE], LOADED) == 6
+    assert money(store) == {
+        SESSION.id: Balance(None, 10, 9),
+        ENVELOPE.id: Balance(None, 7, 9),
+    }
+    assert log(store) == [e._replace(seq=n) for n, e in enumerate(LOADED, 1)]
+
+
+def test_loading_again_changes_nothing_and_loading_more_adds_the_rest(store: Store) -> None:
+    assert store.load([SESSION, ENVELOPE], LOADED[:2] + LOADED[:1]) == 2
+    assert store.load([SESSION, ENVELOPE], LOADED) == 4
+    before = trace(store)
+    assert store.load([SESSION, ENVELOPE], LOADED) == 0
+    assert trace(store) == before
+
+
+def test_loading_never_changes_the_cap_of_an_open_account(ledger: Store) -> None:
+    ledger.load([SESSION, ENVELOPE, RUN], LOADED)
+    assert ledger.balance(SESSION.id) == Balance(100, 10, 9)
+    assert ledger.balance(RUN.id) == Balance(None)
+
+
+def test_loading_is_all_or_nothing(store: Store) -> None:
+    with pytest.raises(StoreError, match=ENVELOPE.id):
+        store.load([SESSION], LOADED)
+    assert trace(store) == ([], [], 0, [])
+
+
+def test_a_loaded_lapse_takes_late_truth(store: Store) -> None:
+    store.load([SESSION, ENVELOPE], LOADED)
+    late = store.adjust(id_of(12), 4, event(12, cost=4))
+    assert late == Settlement(Kind.ADJUSTMENT, 4, 9)
+    assert store.balance(ENVELOPE.id) == Balance(None, 11)
+
+
+# reading
+
+
+def test_a_cursor_goes_through_a_log_that_grows(ledger: Store) -> None:
+    for number in range(1, 8):
+        ledger.append(event(number, Kind.MESSAGE))
+    first = ledger.read(START, 5)
+    assert [e.seq for e in first.events] == [1, 2, 3, 4, 5]
+    assert first.more is True
+    second = ledger.read(first.cursor, 5)
+    assert [e.seq for e in second.events] == [6, 7, 8]
+    assert second.more is False
+    third = ledger.read(second.cursor, 5)
+    assert third == Page([], second.cursor, False)
+    ledger.append(event(8, Kind.MESSAGE))
+    assert [e.id for e in ledger.read(third.cursor).events] == [id_of(8)]
+    assert ledger.read(first.cursor, 4).more is False, "exactly what is left is not more"
+    assert ledger.read(first.cursor, 3).more is True
+
+
+def test_events_come_in_log_order_by_session_and_kind(store: Store) -> None:
+    for number in range(12):
+        who = WHO._replace(session=f"s{number % 3}", path=())
+        store.append(event(number, Kind.MESSAGE if number % 2 else Kind.DENIED, context=who))
+
+    def numbers(**which: Any) -> list[int]:
+        return [int.from_bytes(e.id, "big") for e in store.events(**which)]
+
+    assert numbers() == list(range(12))
+    assert numbers(session="s1") == [1, 4, 7, 10]
+    assert numbers(kinds=[Kind.MESSAGE]) == [1, 3, 5, 7, 9, 11]
+    assert numbers(session="s1", kinds={Kind.DENIED, Kind.CALL}) == [4, 10]
+    assert numbers(kinds=()) == []
+    assert numbers(session="none") == []
+
+
+def test_events_are_read_back_as_they_were_written(store: Store) -> None:
+    full = Event(
+        0, Kind.CALL, 2_000, id_of(1),
+        Context("ß ", "a/b", "t'", 'a"', "01", "02", 7, 12, "\N{HONEYBEE}", (), "import"),
+        Request("p", "m", "plan"), 2**62, 3, 2**40, 5, 6, 7, 8, 4, "failed", 1_000,
+        {"error": "Ünïcode", "n": [1, None]},
+    )  # fmt: skip
+    bare = Event(0, Kind.WARNED, 5, id_of(2))
+    store.load([], [full, bare])
+    assert log(store) == [full._replace(seq=1), bare._replace(seq=2)]
+
+
+def test_one_event_is_found_by_id_and_kind(ledger: Store) -> None:
+    hold(ledger, 1, 10)
+    lapse(ledger, 1)
+    settle(ledger, 1, 3)
+    events = log(ledger)
+    assert ledger.find(id_of(1), Kind.LAPSE) == events[1]
+    assert ledger.find(id_of(1), Kind.ADJUSTMENT) == events[2]
+    assert ledger.find(id_of(1), Kind.CALL) is None
+    assert ledger.find(id_of(9), Kind.LAPSE) is None
+
+
+def test_accounts_are_listed_in_the_order_of_their_opening(ledger: Store) -> None:
+    ledger.open([(RUN, 5), (CUSTOMER, None)], event(1, Kind.RUN_OPENED))
+    assert [a for a, _ in ledger.accounts()] == [SESSION, ENVELOPE, RUN, CUSTOMER]
+    assert list(ledger.accounts("run")) == [(RUN, Balance(5))]
+    assert list(ledger.accounts("team")) == []
+
+
+contexts = st.sampled_from([Context(f"s{s}", agent=a, cycle=c)
+                            for s in range(2) for a in "xy" for c in (1, 2)])  # fmt: skip
+counts = st.integers(min_value=0, max_value=3)
+loads = st.lists(
+    st.builds(
+        Event,
+        st.just(0),
+        st.sampled_from([*Kind, *[Kind.CALL] * 8]),
+        st.integers(min_value=0, max_value=9),
+        st.sampled_from([id_of(number) for number in range(40)]),
+        contexts,
+        st.just(WHAT),
+        cost=st.none() | counts | st.just(2**62),
+        held=counts,
+        input_tokens=counts,
+        output_tokens=counts,
+        cache_read_tokens=counts,
+        cache_write_tokens=counts,
+        cache_write_1h_tokens=counts,
+        reasoning_tokens=st.just(0),
+        data=st.none(),
+        status=st.sampled_from(["ok", "failed", ""]),
+        started=st.integers(min_value=0, max_value=9),
+    ),
+    max_size=30,
+)
+
+
+@given(loads)
+@settings(max_examples=60)
+def test_totals_are_the_sums_over_the_log(events: list[Event]) -> None:
+    """Beyond what fits into 64 bits, too: SQL must not add up these costs."""
+    with tempfile.TemporaryDirectory() as place:
+        for url in ("memory:", f"sqlite:///{place}/spend.db"):
+            with closing(open_store(url)) as store:
+                store.load([], events)
+                assert store.totals() == sums.totals(log(store))
+                for session in ("s0", "s1", "none"):
+                    found = store.totals(session)
+                    assert found == sums.totals(store.events(session=session))
+                    assert {row.context.session for row in found} <= {session}
+
+
+def test_one_context_written_by_two_processes_is_one_row_of_totals(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'spend.db'}"
+    with closing(open_store(url)) as one, closing(open_store(url)) as other:
+        one.load([SESSION, ENVELOPE], LOADED[:1])
+        other.load([SESSION, ENVELOPE], LOADED[1:4])
+        assert one.totals() == sums.totals(one.events())
+        assert len(one.totals()) == 1
+
+
+# All engines side by side.
+
+ACCOUNTS = (SESSION, ENVELOPE, RUN, CUSTOMER)
+PATHS = tuple(
+    WHO._replace(path=tuple(account.id for account in some))
+    for some in ((), ACCOUNTS[:1], ACCOUNTS[:2], (CUSTOMER, *ACCOUNTS[:3]), (RUN,))
+)
+new_or_known = st.integers(min_value=0, max_value=12)
+amounts = st.integers(min_value=0, max_value=30)
+costs = st.none() | st.integers(min_value=0, max_value=40)
+some_accounts = st.sampled_from([account.id for account in ACCOUNTS])
+
+
+class SideBySide(RuleBasedStateMachine):
+    """The same random verbs, repetitions and conflicts included, on both engines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = tempfile.TemporaryDirectory()
+        self.sqlite = open_store(f"sqlite:///{self.place.name}/spend.db")
+        self.stores = (open_store("memory:"), self.sqlite)
+        self.open: dict[int, tuple[Context, int]] = {}
+        """The holds that have not ended, by number, as the answers told."""
+
+    @initialize(caps=st.tuples(amounts, amounts, st.none() | amounts))
+    def open_accounts(self, caps: tuple[int, int, int | None]) -> None:
+        accounts = list(zip(ACCOUNTS, (*caps, None), strict=True))
+        self.both(lambda store: store.open(accounts, event(0, Kind.SESSION_OPENED)).fresh)
+
+    def both(self, verb: Callable[[Store], object]) -> object:
+        """Do it on both; they must answer the same, and what is refused leaves no trace."""
+        before = self.rows()
+        answers = [_answer(verb, store) for store in self.stores]
+        assert answers[0] == answers[1]
+        if isinstance(answers[0], type | Denial):
+            assert self.rows() == before
+        return answers[0]
+
+    def repeated(self, verb: Callable[[Store], object]) -> object:
+        """Do it twice; the second time changes nothing (rule 6)."""
+        answer = self.both(verb)
+        before = self.rows()
+        if not isinstance(answer, Denial):
+            self.both(verb)
+        assert self.rows() == before
+        return answer
+
+    def rows(self) -> list[list[tuple[Any, ...]]]:
+        """Return every row of the file."""
+        query = self.sqlite._database.query  # type: ignore[attr-defined]
+        tables = ("account", "context", "request", "owner", "hold", "event", "sqlite_sequence")
+        return [query(f"SELECT * FROM {table}") for table in tables]
+
+    @rule(
+        number=new_or_known,
+        context=st.sampled_from(PATHS),
+        amount=amounts,
+        floor=st.none() | amounts,
+        lenient=st.sets(some_accounts, max_size=2),
+    )
+    def hold(
+        self, number: int, context: Context, amount: int, floor: int | None, lenient: set[str]
+    ) -> None:
+        before = money(self.stores[0])
+        fresh = number not in self.open and not any(
+            self.stores[0].find(id_of(number), kind) for kind in (Kind.CALL, Kind.LAPSE)
+        )
+        answer = self.repeated(
+            lambda store: hold(
+                store, number, amount, floor, context=context, lenient=tuple(lenient)
+            )
+        )
+        strict = [before[name] for name in context.path if name not in lenient]
+        if isinstance(answer, Grant) and fresh:
+            assert all(b.free is None or answer.amount <= b.free for b in strict)
+            self.open[number] = context, answer.amount
+        elif isinstance(answer, Denial):
+            least = amount if floor is None else min(floor, amount)
+            assert any(b.free is not None and least > b.free for b in strict)
+
+    @rule(number=new_or_known, cost=costs, verb=st.sampled_from(["settle", "void", "lapse"]))
+    def end(self, number: int, cost: int | None, verb: str) -> None:
+        context = self.context_of(number)
+        cost = cost if verb == "settle" else 0
+        ended = event(number, context=context, cost=cost, status="failed")
+        arguments = (id_of(number), cost, ended) if verb == "settle" else (id_of(number), ended)
+        answer = self.repeated(lambda store: getattr(store, verb)(*arguments))
+        if isinstance(answer, Settlement):
+            self.open.pop(number, None)
+
+    @rule(number=new_or_known, cost=costs)
+    def adjust(self, number: int, cost: int | None) -> None:
+        late = event(number, context=self.context_of(number), cost=cost)
+        self.repeated(lambda store: store.adjust(id_of(number), cost, late))
+
+    @rule(
+        number=st.integers(min_value=20, max_value=24),
+        source=some_accounts,
+        taker=some_accounts,
+        amount=st.integers(min_value=-2, max_value=30),
+    )
+    def transfer(self, number: int, source: str, taker: str, amount: int) -> None:
+        caps = sum(balance.cap or 0 for balance in money(self.stores[0]).values())
+        made = event(number, Kind.TRANSFER, data={"of": [source, taker, amount]})
+        self.repeated(lambda store: store.transfer(id_of(number), source, taker, amount, made))
+        assert caps == sum(balance.cap or 0 for balance in money(self.stores[0]).values())
+
+    @rule(
+        number=st.integers(min_value=20, max_value=24),
+        account=some_accounts,
+        cap=st.none() | amounts,
+    )
+    def set_cap(self, number: int, account: str, cap: int | None) -> None:
+        made = event(number, Kind.CAP_CHANGED, data={"of": [account, cap]})
+        self.repeated(lambda store: store.set_cap(id_of(number), account, cap, made))
+
+    @rule(number=new_or_known, held=st.integers(min_value=0, max_value=1))
+    def append(self, number: int, held: int) -> None:
+        made = event(number, Kind.DENIED, held=held, status="busy")
+        self.both(lambda store: store.append(made))
+
+    @rule(
+        numbers=st.lists(st.integers(min_value=30, max_value=36), max_size=4),
+        context=st.sampled_from(PATHS),
+        kind=st.sampled_from([Kind.CALL, Kind.TOOL, Kind.LAPSE]),
+    )
+    def load(self, numbers: list[int], context: Context, kind: Kind) -> None:
+        made = [
+            event(n + 10 * kind, kind, context, cost=0 if kind == Kind.LAPSE else n, held=n)
+            for n in numbers
+        ]
+        self.repeated_load(made)
+
+    def repeated_load(self, made: list[Event]) -> None:
+        self.both(lambda store: store.load(ACCOUNTS, made))
+        before = self.rows()
+        assert self.both(lambda store: store.load(ACCOUNTS, made)) == 0
+        assert self.rows() == before
+
+    def context_of(self, number: int) -> Context:
+        if number in self.open:
+            return self.open[number][0]
+        lapsed = self.stores[0].find(id_of(number), Kind.LAPSE)
+        return WHO if lapsed is None else lapsed.context
+
+    @invariant()
+    def engines_agree(self) -> None:
+        one, other = self.stores
+        assert trace(one) == trace(other)
+
+    @invariant()
+    def accounts_are_sums_over_what_was_charged_to_them(self) -> None:
+        """Rule 7."""
+        spent, presumed, held = ({a.id: 0 for a in ACCOUNTS} for _ in range(3))
+        for e in self.sqlite.events():
+            for name in e.context.path:
+                if e.kind in (Kind.CALL, Kind.TOOL, Kind.ADJUSTMENT):
+                    spent[name] += e.cost or 0
+                if e.kind == Kind.LAPSE:
+                    presumed[name] += e.held
+                if e.kind == Kind.ADJUSTMENT:
+                    presumed[name] -= e.held
+        for context, amount in self.open.values():
+            for name in context.path:
+                held[name] += amount
+        for name, balance in money(self.sqlite).items():
+            assert balance[1:4] == (spent[name], presumed[name], held[name])
+        assert self.sqlite.open_holds() == len(self.open)
+
+    def teardown(self) -> None:
+        self.sqlite.close()
+        self.place.cleanup()
+
+
+def _answer(verb: Callable[[Store], object], store: Store) -> object:
+    try:
+        return verb(store)
+    except StoreError as error:
+        return type(error)
+
+
+SideBySide.TestCase.settings = settings(max_examples=200, stateful_step_count=30)
+TestSideBySide = SideBySide.TestCase
+
+
+def test_a_derived_session_id_finds_its_session(store: Store) -> None:
+    opening = event(0, Kind.SESSION_OPENED, id=derived_id("session", "s"))
+    store.open([(SESSION, 1)], opening)
+    found = store.find(derived_id("session", "s"), Kind.SESSION_OPENED)
+    assert found == opening._replace(seq=1)
