@@ -52,13 +52,9 @@ def read_settings(file: Path | None) -> Settings:
 def settings_of(config: Config) -> Settings:
     """Return the exporter's part of a configuration: who has a budget always keeps their name."""
     counts = {field: getattr(config.metrics, key) for key, field in LIMITS.items()}
-    limits = Limits(
-        **counts,
-        kept_customers=frozenset(
-            name for name in config.customers if config.budgets("customer", name)
-        ),
-        kept_teams=frozenset(name for name in config.teams if config.budgets("team", name)),
-    )
+    customers = (name for name in config.customers if config.budgets("customer", name))
+    teams = (name for name in config.teams if config.budgets("team", name))
+    limits = Limits(**counts, kept_customers=frozenset(customers), kept_teams=frozenset(teams))
     return Settings(limits, round(config.metrics.linger_seconds * 1e6))
 
 
@@ -125,6 +121,10 @@ def _reload(
             wanted = read_settings(file)
         except ConfigurationError as error:
             log.error("%s; the settings stay as they were", error)
+            continue
+        except Exception:
+            # Without this thread no later SIGHUP would be heard, and nobody would know.
+            log.exception("%s could not be read again; the settings stay as they were", file)
             continue
         follower.limit(wanted.limits, linger_us=wanted.linger_us)
         log.info("%s read again: %s", file, "; ".join(changes(settings, wanted)) or "no change")

@@ -259,7 +259,7 @@ def conclude(
 
 def _passed(balance: Balance) -> int:
     cap, spent, presumed, _, terms = balance
-    if cap is None:
+    if not cap:
         return 0
     return sum((spent + presumed) * 1_000_000 >= cap * mark for mark in terms.marks)
 
@@ -267,7 +267,7 @@ def _passed(balance: Balance) -> int:
 def threshold(balance: Balance) -> int | None:
     """Return the spent and presumed money at which the next warning is due, None if none is."""
     cap, _, _, _, terms = balance
-    if cap is None or terms.passed >= len(terms.marks):
+    if not cap or terms.passed >= len(terms.marks):
         return None
     return -(-cap * terms.marks[terms.passed] // 1_000_000)
 

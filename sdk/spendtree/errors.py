@@ -110,7 +110,8 @@ class BudgetExceededError(SpendtreeError):
         return f"{text}; {self.advice}" if self.advice else text
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), dict(self.__dict__))
+        given = {name: value for name, value in vars(self).items() if name != "__notes__"}
+        return _rebuild, (type(self), given), vars(self)
 
 
 class EnvelopeExhaustedError(BudgetExceededError):
@@ -130,7 +131,8 @@ class UnknownPriceError(SpendtreeError):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), {"model": self.model, "provider": self.provider})
+        given = {"model": self.model, "provider": self.provider}
+        return _rebuild, (type(self), given), vars(self)
 
 
 class StoreError(SpendtreeError):

@@ -327,8 +327,7 @@ class Spendtree:
 
 
 def _is_empty(balance: Balance) -> bool:
-    cap, spent, presumed, _ = balance
-    return cap is not None and cap - spent - presumed <= 0
+    return balance.cap is not None and balance.cap - balance.spent - balance.presumed <= 0
 
 
 def _nothing() -> None:

@@ -1,13 +1,24 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spendtree.config import AgentSettings, Config, SessionSettings, load_config
+from spendtree.config import (
+    AgentSettings,
+    Config,
+    ContractSettings,
+    MetricsSettings,
+    PayerSettings,
+    PeriodSettings,
+    SessionSettings,
+    Step,
+    load_config,
+)
 from spendtree.errors import ConfigurationError
 
 WHOLE = """
@@ -25,6 +36,32 @@ prices:
     input_usd_per_mtok: 3
     output_usd_per_mtok: 15.0
     provider: acme
+"""
+
+EVERYTHING = """
+modes: {customer: warn, run: record}
+session: {min_cost_usd: 0.002}
+agents:
+  coordinator: {envelope_usd: 0.05, reserved: true, policy: careful}
+  researcher:
+    max_cost_usd: 0.06
+    min_cost_usd: 0.005
+    warn_at: [0.9, 0.5]
+    policy: [{clamp: {floor: 64}}, skip]
+    on_exhausted: skip
+    contract: {output_tokens: {min: 50, max: 800}, mode: truncate}
+customers:
+  acme: {budgets_usd: {day: 5, month: 100}, mode: record, warn_at: 0.75}
+teams:
+  search: {budgets_usd: {week: 20.50}}
+periods:
+  day: {customer_usd: 1}
+  month: {customer_usd: 10, team_usd: 1000}
+policies:
+  careful:
+    - wait: {seconds: 5}
+    - refuse
+metrics: {max_customers: 500, linger_seconds: 60}
 """
 
 Write = Callable[[str], str]
@@ -97,6 +134,52 @@ def test_a_mapping_may_hold_numbers_as_python_has_them() -> None:
     assert config.busy_timeout_seconds == 0
 
 
+def test_every_section_is_read_into_typed_values(write: Write) -> None:
+    config = load_config(write(EVERYTHING))
+
+    assert config.modes == {"customer": "warn", "run": "record"}
+    assert config.session.min_cost_usd == Decimal("0.002")
+    assert config.agents["coordinator"] == AgentSettings(
+        envelope_usd=Decimal("0.05"), reserved=True, policy="careful"
+    )
+    assert config.agents["researcher"] == AgentSettings(
+        max_cost_usd=Decimal("0.06"),
+        min_cost_usd=Decimal("0.005"),
+        warn_at=(Decimal("0.5"), Decimal("0.9")),
+        policy=(Step("clamp", floor=64), Step("skip")),
+        on_exhausted="skip",
+        contract=ContractSettings(min_output_tokens=50, max_output_tokens=800, mode="truncate"),
+    )
+    assert config.customers["acme"] == PayerSettings(
+        budgets_usd={"day": Decimal(5), "month": Decimal(100)},
+        mode="record",
+        warn_at=(Decimal("0.75"),),
+    )
+    assert config.teams == {"search": PayerSettings(budgets_usd={"week": Decimal("20.50")})}
+    assert config.periods == {
+        "day": PeriodSettings(customer_usd=Decimal(1)),
+        "month": PeriodSettings(customer_usd=Decimal(10), team_usd=Decimal(1000)),
+    }
+    assert config.policies == {"careful": (Step("wait", seconds=5.0), Step("refuse"))}
+    assert config.metrics == MetricsSettings(max_customers=500, linger_seconds=60.0)
+
+
+def test_every_value_is_frozen_and_slotted() -> None:
+    for kind in (
+        AgentSettings,
+        Config,
+        ContractSettings,
+        MetricsSettings,
+        PayerSettings,
+        PeriodSettings,
+        SessionSettings,
+    ):
+        made = kind()
+        assert not hasattr(made, "__dict__")
+        with pytest.raises(FrozenInstanceError):
+            setattr(made, fields(made)[0].name, None)
+
+
 def test_a_role_that_is_not_configured_has_no_limits(write: Write) -> None:
     config = load_config(write(WHOLE))
 
@@ -150,11 +233,52 @@ def test_a_mapping_is_not_changed_and_later_changes_of_it_change_nothing() -> No
         ),
         (
             "colour: red\n",
-            "spendtree.yaml:1: colour: unknown key; allowed are mode, session, agents, prices, "
-            "busy_timeout_seconds",
+            "spendtree.yaml:1: colour: unknown key; allowed are mode, modes, busy_timeout_seconds, "
+            "session, agents, customers, teams, periods, policies, prices, metrics",
         ),
         ("session: 5\n", "spendtree.yaml:1: session: '5' is no mapping of ceiling_usd, warn_at"),
-        ("- mode\n", "spendtree.yaml:1: ['mode'] is no mapping of mode, session"),
+        ("- mode\n", "spendtree.yaml:1: ['mode'] is no mapping of mode, modes"),
+        (
+            "modes: {sesion: warn}",
+            "spendtree.yaml:1: modes.sesion: unknown key; did you mean 'session'?",
+        ),
+        (
+            "agents:\n  a:\n    reserved: yes\n",
+            "spendtree.yaml:3: agents.a.reserved: 'yes' is neither true nor false",
+        ),
+        (
+            "agents: {a: {on_exhausted: stop}}",
+            "spendtree.yaml:1: agents.a.on_exhausted: 'stop' is none of raise, skip",
+        ),
+        ('agents: {"": {}}', 'spendtree.yaml:1: agents."": a name is empty'),
+        (
+            "customers:\n  acme:\n    budgets_usd: {year: 5}\n",
+            "spendtree.yaml:3: customers.acme.budgets_usd.year: unknown key; "
+            "allowed are day, week, month",
+        ),
+        (
+            "customers: {acme: {budgets_usd: 5}}",
+            "spendtree.yaml:1: customers.acme.budgets_usd: '5' is no mapping of day, week, month",
+        ),
+        (
+            "periods: {day: {customers_usd: 5}}",
+            "spendtree.yaml:1: periods.day.customers_usd: unknown key; "
+            "did you mean 'customer_usd'?",
+        ),
+        (
+            "agents:\n  a:\n    policy: carefull\npolicies:\n  careful: [wait]\n",
+            "spendtree.yaml:3: agents.a.policy: 'carefull' is no policy; did you mean 'careful'?",
+        ),
+        (
+            "agents: {a: {policy: clamp}}",
+            "spendtree.yaml:1: agents.a.policy: 'clamp' is no policy; "
+            "for this one step write [clamp]",
+        ),
+        (
+            "agents: {a: {policy: cheap}}",
+            "spendtree.yaml:1: agents.a.policy: 'cheap' is no policy; "
+            "there is none under `policies`",
+        ),
         ("mode: off\n", "spendtree.yaml:1: mode: 'off' is none of record, warn, enforce"),
         ("mode: [warn]\n", "spendtree.yaml:1: mode: ['warn'] is none of record, warn, enforce"),
         (

@@ -90,22 +90,22 @@ class Database:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            self._begin_when_free(connection)
+            self._when_free(lambda: connection.execute("BEGIN IMMEDIATE"))
         return connection.execute
 
     @staticmethod
-    def _begin_when_free(connection: sqlite3.Connection) -> None:
+    def _when_free(step: Callable[[], object]) -> None:
         """Try again after 10-150 us at random: SQLite's own busy handler starves some writers."""
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
-            time.sleep(random.uniform(10e-6, 150e-6))
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                step()
                 return
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > deadline:
                     raise
+            time.sleep(random.uniform(10e-6, 150e-6))
 
     def commit(self) -> None:
         """Commit, and keep the WAL small; the caller holds `lock`."""
@@ -159,7 +159,8 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         connection = self._new_connection()
         try:
-            _prepare(connection, self.path)
+            # Two processes that turn a new file to WAL at once get BUSY without any waiting.
+            self._when_free(lambda: _prepare(connection, self.path))
             connection.execute("PRAGMA busy_timeout=0")
         except BaseException:
             connection.close()

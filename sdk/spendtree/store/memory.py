@@ -5,18 +5,30 @@ It lives in one process: a forked child would spend the parent's money unseen, s
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from spendtree import account as rules
-from spendtree.account import Account, Balance, Denial, Grant
+from spendtree.account import PLAIN, Account, Balance, Crossing, Denial, Grant, Terms
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import sums
-from spendtree.store.protocol import START, Cursor, Opened, Page, Settlement, Totals
+from spendtree.store.changes import charge_of, recapped, recapping, transferred, transferring
+from spendtree.store.protocol import (
+    NO_MARKS,
+    START,
+    Cursor,
+    Marks,
+    Opened,
+    Page,
+    Reservation,
+    Settlement,
+    Totals,
+)
+from spendtree.store.warnings import warned
 
 _ENDINGS = (Kind.CALL, Kind.LAPSE)
-_CHARGES = (Kind.CALL, Kind.LAPSE, Kind.TOOL)
 
 
 class _Hold(NamedTuple):
@@ -42,17 +54,47 @@ class MemoryStore:
         """Where the log says how each hold ended: the place of its CALL or LAPSE."""
         self._known: dict[tuple[bytes, int], int] = {}
         """The places of all other events."""
+        self._reservations: dict[bytes, Reservation] = {}
+        self._warnings: list[Crossing] = []
+        """Those that nobody took yet."""
 
-    def open(self, accounts: Sequence[tuple[Account, int | None]], event: Event) -> Opened:
+    def open(
+        self,
+        accounts: Sequence[tuple[Account, int | None]],
+        event: Event,
+        *,
+        marks: Mapping[str, Marks] = NO_MARKS,
+        reserve: Reservation | None = None,
+    ) -> Opened:
         """Open accounts and record the event, or answer the event first recorded."""
         self._check_process()
         with self._lock:
-            for account, cap in accounts:
-                self._open(account, cap)
             known = self.find(event.id, event.kind)
-            if known is None:
-                self._record(event)
-            return Opened(known or event, known is None)
+            fresh = [a.id for a, _ in accounts if a.id not in self._accounts]
+            for account, cap in accounts:
+                self._open(account, cap, marks.get(account.id, ()))
+            if known is not None:
+                return Opened(known, False)
+            denial = self._reserve(reserve, event.id) if reserve is not None else None
+            if denial is not None:
+                for id in fresh:
+                    del self._accounts[id], self._balances[id]
+                return Opened(event, False, denial)
+            self._record(event)
+            return Opened(event, True)
+
+    def release(self, reservation: Reservation, event: Event) -> bool:
+        """Record the end of a run and give back what it reserved."""
+        self._check_process()
+        with self._lock:
+            if self._is_replay(event):
+                return False
+            if self._reservations.pop(event.id, None) is not None:
+                session, envelope = self._path(reservation)
+                after = rules.release(session, envelope)
+                self._balances.update(zip(reservation, after, strict=True))
+            self._record(event)
+            return True
 
     def hold(
         self,
@@ -81,8 +123,12 @@ class MemoryStore:
             answer = rules.admit(charged, amount, floor, lenient)
             if isinstance(answer, Grant):
                 granted = answer.amount
+                plain = True
                 for name, balance in charged:
                     balances[name] = rules.hold(balance, granted)
+                    plain = plain and balance.terms is PLAIN
+                if not plain:
+                    self._conclude(charged)
                 self._holds[id] = _Hold(context, request, granted)
             return answer
 
@@ -93,12 +139,18 @@ class MemoryStore:
             hold = self._holds.pop(id, None)
             if hold is None:
                 return self._settled_before(id, cost, event)
-            balances, held = self._balances, hold.amount
-            for name in hold.context.path:
-                balances[name] = rules.settle(balances[name], held, cost or 0)
+            balances, held, reached = self._balances, hold.amount, False
+            before = [(name, balances[name]) for name in hold.context.path]
+            plain = True
+            for name, balance in before:
+                balances[name] = rules.settle(balance, held, cost or 0)
+                plain = plain and balance.terms is PLAIN
+            ended = event.ended(Kind.CALL, cost, held)
             self._ended[id] = len(self._log)
-            self._log.append(event.ended(Kind.CALL, cost, held))
-            return Settlement(Kind.CALL, cost, held)
+            self._log.append(ended)
+            if not plain:
+                reached = self._conclude(before, ended)
+            return Settlement(Kind.CALL, cost, held, reached)
 
     def void(self, id: bytes, event: Event) -> Settlement:
         """End a hold as surely not billed."""
@@ -114,8 +166,11 @@ class MemoryStore:
                 if known is None:
                     raise LedgerConflictError(f"hold {id.hex()} did not lapse: it ended otherwise")
                 return Settlement(Kind.LAPSE, 0, known.held)
-            self._lapse(id, hold, event)
-            return Settlement(Kind.LAPSE, 0, hold.amount)
+            ended = event.ended(Kind.LAPSE, 0, hold.amount)
+            self._record(ended)
+            lapsed = partial(rules.lapse, held=hold.amount)
+            reached = self._change(hold.context.path, lapsed, ended)
+            return Settlement(Kind.LAPSE, 0, hold.amount, reached)
 
     def adjust(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         """Book the late truth of a lapsed hold."""
@@ -127,15 +182,13 @@ class MemoryStore:
         """Move free money between the caps of two accounts."""
         self._check_process()
         with self._lock:
-            known = self.find(id, event.kind)
-            if known is not None:
-                return self._same_payload(known, event) or ""
-            if source == target:
-                return "the source and the target are one account"
-            moved = rules.transfer(self._balance(source), self._balance(target), amount)
+            if self._is_replay(event):
+                return ""
+            path = self._path(transferring(source, target, event))
+            moved = transferred(path, source, target, amount)
             if isinstance(moved, str):
                 return moved
-            self._balances[source], self._balances[target] = moved
+            self._write(path, moved, event, rearm=True)
             self._record(event)
             return ""
 
@@ -143,21 +196,25 @@ class MemoryStore:
         """Change an account's cap."""
         self._check_process()
         with self._lock:
-            known = self.find(id, event.kind)
-            if known is not None:
-                self._same_payload(known, event)
-            else:
-                self._balances[account] = self._balance(account)._replace(cap=cap)
+            path = self._path(recapping(account, event))
+            if not self._is_replay(event):
+                self._write(path, recapped(path, account, cap), event, rearm=True)
                 self._record(event)
             return self._balance(account)
+
+    def take_warnings(self, accounts: Collection[str]) -> list[Crossing]:
+        """Answer the warnings of some accounts that nobody took before."""
+        self._check_process()
+        with self._lock:
+            taken = [crossing for crossing in self._warnings if crossing.account in accounts]
+            self._warnings = [each for each in self._warnings if each.account not in accounts]
+            return taken
 
     def append(self, event: Event) -> bool:
         """Record an event that moves no money; False if it was known."""
         self._check_process()
         with self._lock:
-            known = self.find(event.id, event.kind)
-            if known is not None:
-                self._same_payload(known, event)
+            if self._is_replay(event):
                 return False
             self._record(event)
             return True
@@ -168,7 +225,7 @@ class MemoryStore:
         with self._lock:
             new = {account.id for account in accounts}
             for event in events:
-                for name in event.context.path if _moves_money(event) else ():
+                for name in event.context.path if any(charge_of(event)) else ():
                     if name not in new:
                         self._balance(name)  # before anything is booked: all or nothing
             for account in accounts:
@@ -178,9 +235,11 @@ class MemoryStore:
                 if self.find(event.id, event.kind) is not None:
                     continue
                 fresh += 1
-                if _moves_money(event):
-                    self._book(event)
                 self._record(event)
+                cost, presumed = charge_of(event)
+                if cost or presumed:
+                    booked = partial(rules.book, cost=cost, presumed=presumed)
+                    self._change(event.context.path, booked, event)
             return fresh
 
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
@@ -246,10 +305,56 @@ class MemoryStore:
                 "money unseen; use sqlite:///FILE where processes share a budget"
             )
 
-    def _open(self, account: Account, cap: int | None) -> None:
+    def _open(self, account: Account, cap: int | None, marks: Marks = ()) -> None:
         if account.id not in self._accounts:
             self._accounts[account.id] = account
-            self._balances[account.id] = Balance(cap)
+            terms = Terms(marks=marks) if marks else PLAIN
+            self._balances[account.id] = Balance(cap, terms=terms)
+
+    def _reserve(self, asked: Reservation, run: bytes) -> Denial | None:
+        session, envelope = self._path(asked)
+        answer = rules.reserve(session, envelope)
+        if isinstance(answer, Denial):
+            return answer
+        self._balances.update(zip(asked, answer, strict=True))
+        self._reservations[run] = asked
+        return None
+
+    def _path(self, names: Sequence[str]) -> list[tuple[str, Balance]]:
+        return [(name, self._balance(name)) for name in names]
+
+    def _change(
+        self, names: Sequence[str], change: Callable[[Balance], Balance], cause: Event
+    ) -> bool:
+        before = self._path(names)
+        return self._write(before, [change(balance) for _, balance in before], cause)
+
+    def _conclude(self, before: rules.Path, cause: Event | None = None) -> bool:
+        """Bring terms up to date after a path's balances were changed one by one."""
+        return self._write(before, [self._balances[name] for name, _ in before], cause)
+
+    def _write(
+        self,
+        before: rules.Path,
+        after: Sequence[Balance],
+        cause: Event | None,
+        *,
+        rearm: bool = False,
+    ) -> bool:
+        """Write changed balances and what follows; True if one reached a warning mark."""
+        balances, crossings = rules.conclude(before, after, rearm=rearm)
+        self._balances.update(zip([name for name, _ in before], balances, strict=True))
+        for crossing in crossings:
+            assert cause is not None, "only what an event tells of can reach a mark"
+            self._record(warned(crossing, cause))
+            self._warnings.append(crossing)
+        return bool(crossings)
+
+    def _is_replay(self, event: Event) -> bool:
+        known = self.find(event.id, event.kind)
+        if known is not None and known.payload != event.payload:
+            raise LedgerConflictError(f"event {event.id.hex()} was recorded with another payload")
+        return known is not None
 
     def _balance(self, account: str) -> Balance:
         try:
@@ -266,20 +371,6 @@ class MemoryStore:
         else:
             self._known[event.id, event.kind] = len(self._log)
         self._log.append(event)
-
-    def _book(self, event: Event) -> None:
-        for name in event.context.path:
-            balance = self._balances[name]
-            if event.kind == Kind.LAPSE:
-                balance = balance._replace(presumed=balance.presumed + event.held)
-            else:
-                balance = balance._replace(spent=balance.spent + (event.cost or 0))
-            self._balances[name] = balance
-
-    def _lapse(self, id: bytes, hold: _Hold, event: Event) -> None:
-        for name in hold.context.path:
-            self._balances[name] = rules.lapse(self._balances[name], hold.amount)
-        self._record(event.ended(Kind.LAPSE, 0, hold.amount))
 
     def _replayed_hold(
         self, id: bytes, context: Context, request: Request, amount: int, floor: int | None
@@ -305,16 +396,8 @@ class MemoryStore:
         lapsed = self.find(id, Kind.LAPSE)
         if lapsed is None:
             raise LedgerConflictError(f"no hold {id.hex()} is known")
-        for name in lapsed.context.path:
-            self._balances[name] = rules.adjust(self._balances[name], lapsed.held, cost or 0)
-        self._record(event.ended(Kind.ADJUSTMENT, cost, lapsed.held))
-        return Settlement(Kind.ADJUSTMENT, cost, lapsed.held)
-
-    @staticmethod
-    def _same_payload(known: Event, event: Event) -> None:
-        if known.payload != event.payload:
-            raise LedgerConflictError(f"event {event.id.hex()} was recorded with another payload")
-
-
-def _moves_money(event: Event) -> bool:
-    return event.kind in _CHARGES and bool(event.held if event.kind == Kind.LAPSE else event.cost)
+        ended = event.ended(Kind.ADJUSTMENT, cost, lapsed.held)
+        self._record(ended)
+        adjusted = partial(rules.adjust, presumed=lapsed.held, cost=cost or 0)
+        reached = self._change(lapsed.context.path, adjusted, ended)
+        return Settlement(Kind.ADJUSTMENT, cost, lapsed.held, reached)

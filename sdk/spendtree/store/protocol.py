@@ -4,16 +4,30 @@ Verbs are idempotent by the caller's id: a replay returns the first answer and c
 replay with another payload raises LedgerConflictError. All amounts are pico-dollars.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, NewType, Protocol
 
-from spendtree.account import Account, Balance, Denial, Grant
+from spendtree.account import Account, Balance, Crossing, Denial, Grant
 from spendtree.event import Context, Event, Request
 
 Cursor = NewType("Cursor", str)
 """A place in the log; opaque to the reader. "" is the beginning."""
 
 START = Cursor("")
+
+
+Marks = tuple[int, ...]
+"""Warning marks in millionths of the cap, ascending."""
+
+NO_MARKS: Mapping[str, Marks] = MappingProxyType({})
+
+
+class Reservation(NamedTuple):
+    """An envelope that keeps its free money from everybody else in its session (account ids)."""
+
+    session: str
+    envelope: str
 
 
 class Page(NamedTuple):
@@ -25,18 +39,26 @@ class Page(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """What `open` answers: the event as first recorded, and whether it was recorded just now."""
+    """What `open` answers: the event as first recorded, and whether it was recorded just now.
+
+    With `denial` nothing was opened or recorded: what was to be reserved is not free.
+    """
 
     event: Event
     fresh: bool
+    denial: Denial | None = None
 
 
 class Settlement(NamedTuple):
-    """How a hold ended: as `kind` CALL, LAPSE or ADJUSTMENT; `cost` booked, `held` given back."""
+    """How a hold ended: as `kind` CALL, LAPSE or ADJUSTMENT; `cost` booked, `held` given back.
+
+    `warned` tells that an account of the path has just reached a warning mark.
+    """
 
     kind: int
     cost: int | None
     held: int
+    warned: bool = False
 
 
 class Totals(NamedTuple):
@@ -74,12 +96,24 @@ class Store(Protocol):
 
     # Verbs.
 
-    def open(self, accounts: Sequence[tuple[Account, int | None]], event: Event) -> Opened:
+    def open(
+        self,
+        accounts: Sequence[tuple[Account, int | None]],
+        event: Event,
+        *,
+        marks: Mapping[str, Marks] = NO_MARKS,
+        reserve: Reservation | None = None,
+    ) -> Opened:
         """Open accounts with their caps and record the event that opens them.
 
         A known account keeps its cap and money. If an event of that id and kind is known, the
-        first one is answered whatever the payload: opening a known session continues it.
+        first one is answered whatever the payload: opening a known session continues it. `marks`
+        are the warning marks of new accounts by id, `reserve` an envelope to carve out of its
+        session until `release`.
         """
+
+    def release(self, reservation: Reservation, event: Event) -> bool:
+        """Record the end of a run (the event's id) and give back what it reserved."""
 
     def hold(
         self,
@@ -120,6 +154,9 @@ class Store(Protocol):
 
     def set_cap(self, id: bytes, account: str, cap: int | None, event: Event) -> Balance:
         """Change an account's cap, also below what is spent; answer its balance."""
+
+    def take_warnings(self, accounts: Collection[str]) -> list[Crossing]:
+        """Answer the warnings of some accounts that nobody took before: each is told once."""
 
     def append(self, event: Event) -> bool:
         """Record an event that moves no money; False if it was known."""

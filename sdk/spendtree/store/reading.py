@@ -5,6 +5,7 @@ from typing import Any
 
 from spendtree.account import Account, Balance
 from spendtree.event import Context, Event, Kind, Request
+from spendtree.store.books import BALANCE_COLUMNS, to_balance
 from spendtree.store.database import Database
 from spendtree.store.names import Execute, Readings
 from spendtree.store.protocol import Cursor, Page, Totals
@@ -89,22 +90,22 @@ class Reading:
     def balance(self, account: str) -> Balance | None:
         """Return an account's money, None if it is not known."""
         rows = self._database.query(
-            "SELECT cap, spent, presumed, held FROM account WHERE id=?", (storable(account),)
+            f"SELECT {BALANCE_COLUMNS} FROM account WHERE id=?", (storable(account),)
         )
-        return Balance(*rows[0]) if rows else None
+        return to_balance(rows[0]) if rows else None
 
     def accounts(self, kind: str | None) -> Iterator[tuple[Account, Balance]]:
         """Iterate over the accounts in the order of their opening."""
         after, full = 0, True
         while full:
             rows = self._database.query(
-                "SELECT no, id, kind, session, agent, customer, team, period, cap, spent, "
-                "presumed, held FROM account WHERE no > ?1 AND (?2 IS NULL OR kind = ?2) "
+                f"SELECT no, id, kind, session, agent, customer, team, period, {BALANCE_COLUMNS} "
+                "FROM account WHERE no > ?1 AND (?2 IS NULL OR kind = ?2) "
                 f"ORDER BY no LIMIT {PAGE}",
                 (after, kind),
             )
             for row in rows:
-                yield Account(*row[1:8]), Balance(*row[8:])
+                yield Account(*row[1:8]), to_balance(row[8:])
             full = len(rows) == PAGE
             after = rows[-1][0] if rows else after
 

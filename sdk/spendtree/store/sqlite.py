@@ -5,19 +5,32 @@ read-decide-write in Python takes twice as long (measured: 87 against 44 us for 
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from spendtree import account as rules
-from spendtree.account import Account, Balance, Denial, Grant
+from spendtree.account import Account, Balance, Crossing, Denial, Grant
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import owner as owners
 from spendtree.store import statements
+from spendtree.store.books import Books
+from spendtree.store.changes import charge_of, recapped, recapping, transferred, transferring
 from spendtree.store.database import FOREIGN, Database
 from spendtree.store.names import Execute, Names
-from spendtree.store.protocol import START, Cursor, Opened, Page, Settlement, Totals
+from spendtree.store.protocol import (
+    NO_MARKS,
+    START,
+    Cursor,
+    Marks,
+    Opened,
+    Page,
+    Reservation,
+    Settlement,
+    Totals,
+)
 from spendtree.store.reading import Reading
 from spendtree.store.rows import (
     INSERT_EVENT,
@@ -43,6 +56,7 @@ class SqliteStore:
         self._database = Database(path, synchronous=synchronous, create=create)
         self._names = Names(self._database)
         self._reading = Reading(self._database)
+        self._books = Books(self._names, self._insert)
         self._granted: dict[bytes, tuple[int, tuple[int, ...]]] = {}
         self.id: str = self._database.query("SELECT value FROM meta WHERE key='store_id'")[0][0]
 
@@ -75,10 +89,10 @@ class SqliteStore:
                 answer: Grant | Denial = Grant(amount)
                 if numbers and (
                     lenient
-                    or execute(statements.guarded_hold(len(numbers)), (amount, *numbers)).rowcount
+                    or execute(statements.hold(len(numbers)), (amount, *numbers)).rowcount
                     != len(numbers)
                 ):
-                    answer = self._decide(execute, numbers, path, amount, floor, lenient)
+                    answer = self._decide(path, amount, floor, lenient)
                 if isinstance(answer, Denial):
                     database.rollback()
                     names.rolled_back()
@@ -116,19 +130,23 @@ class SqliteStore:
             try:
                 execute = database.begin()
                 held, numbers = self._granted.get(id) or self._hold_of(execute, id)
-                if execute(statements.DELETE_HOLD, (id,)).rowcount != 1:
-                    answer = self._settle_late(execute, id, cost, event)
-                else:
-                    if numbers:
-                        execute(statements.settle(len(numbers)), (held, cost or 0, *numbers))
+                count = len(numbers)
+                plain = execute(statements.DELETE_HOLD, (id,)).rowcount == 1 and (
+                    not count
+                    or execute(statements.settle(count), (held, cost or 0, *numbers)).rowcount
+                    == count
+                )
+                if plain:
                     self._insert(execute, event.ended(Kind.CALL, cost, held))
-                    answer = Settlement(Kind.CALL, cost, held)
-                database.commit()
-                names.fresh.clear()
-                self._granted.pop(id, None)
-                return answer
+                    database.commit()
+                    names.fresh.clear()
+                    self._granted.pop(id, None)
+                    return Settlement(Kind.CALL, cost, held)
+                database.rollback()
+                names.rolled_back()
             except BaseException as error:
                 self._undo(error)
+        return self._settle_by_rules(id, cost, event)
 
     def void(self, id: bytes, event: Event) -> Settlement:
         """End a hold as surely not billed."""
@@ -138,15 +156,13 @@ class SqliteStore:
         """End a hold as unknown: its money is presumed spent."""
 
         def verb(execute: Execute) -> Settlement:
-            held, numbers = self._granted.get(id) or self._hold_of(execute, id)
+            held, _ = self._granted.get(id) or self._hold_of(execute, id)
             if execute(statements.DELETE_HOLD, (id,)).rowcount != 1:
                 known = self._reading.find(id, Kind.LAPSE)
                 if known is None:
                     raise LedgerConflictError(f"hold {id.hex()} did not lapse: it ended otherwise")
                 return Settlement(Kind.LAPSE, 0, known.held)
-            self._book_lapse(execute, numbers, held)
-            self._insert(execute, event.ended(Kind.LAPSE, 0, held))
-            return Settlement(Kind.LAPSE, 0, held)
+            return self._lapse(execute, held, event)
 
         answer = self._verb(verb)
         self._granted.pop(id, None)
@@ -156,16 +172,42 @@ class SqliteStore:
         """Book the late truth of a lapsed hold."""
         return self._verb(lambda execute: self._settle_late(execute, id, cost, event))
 
-    def open(self, accounts: Sequence[tuple[Account, int | None]], event: Event) -> Opened:
+    def open(
+        self,
+        accounts: Sequence[tuple[Account, int | None]],
+        event: Event,
+        *,
+        marks: Mapping[str, Marks] = NO_MARKS,
+        reserve: Reservation | None = None,
+    ) -> Opened:
         """Open accounts and record the event, or answer the event first recorded."""
 
         def verb(execute: Execute) -> Opened:
             for account, cap in accounts:
-                self._open(execute, account, cap)
+                self._books.open(execute, account, cap, marks.get(account.id, ()))
             known = self._reading.find(event.id, event.kind)
-            if known is None:
-                self._insert(execute, event)
-            return Opened(known or event, known is None)
+            if known is not None:
+                return Opened(known, False)
+            self._insert(execute, event)
+            denial = self._books.reserve(execute, reserve, event.id) if reserve else None
+            if denial is not None:
+                raise _NotReserved(denial)
+            return Opened(event, True)
+
+        try:
+            return self._verb(verb)
+        except _NotReserved as refused:
+            return Opened(event, False, refused.denial)
+
+    def release(self, reservation: Reservation, event: Event) -> bool:
+        """Record the end of a run and give back what it reserved."""
+
+        def verb(execute: Execute) -> bool:
+            if self._is_replay(event):
+                return False
+            self._books.release(execute, reservation, event.id)
+            self._insert(execute, event)
+            return True
 
         return self._verb(verb)
 
@@ -175,15 +217,11 @@ class SqliteStore:
         def verb(execute: Execute) -> str:
             if self._is_replay(event):
                 return ""
-            if source == target:
-                return "the source and the target are one account"
-            numbers = self._names.numbers(execute, (source, target))
-            (_, giver), (_, taker) = self._balances(execute, numbers, (source, target))
-            moved = rules.transfer(giver, taker, amount)
+            path = self._books.path(execute, transferring(source, target, event))
+            moved = transferred(path, source, target, amount)
             if isinstance(moved, str):
                 return moved
-            for number, balance in zip(numbers, moved, strict=True):
-                execute("UPDATE account SET cap=? WHERE no=?", (balance.cap, number))
+            self._books.write(execute, path, moved, event, rearm=True)
             self._insert(execute, event)
             return ""
 
@@ -193,11 +231,31 @@ class SqliteStore:
         """Change an account's cap."""
 
         def verb(execute: Execute) -> Balance:
-            numbers = self._names.numbers(execute, (account,))
+            names = recapping(account, event)
+            path = self._books.path(execute, names)
             if not self._is_replay(event):
-                execute("UPDATE account SET cap=? WHERE no=?", (cap, numbers[0]))
+                self._books.write(execute, path, recapped(path, account, cap), event, rearm=True)
                 self._insert(execute, event)
-            return self._balances(execute, numbers, (account,))[0][1]
+            return dict(self._books.path(execute, names))[account]
+
+        return self._verb(verb)
+
+    def take_warnings(self, accounts: Collection[str]) -> list[Crossing]:
+        """Answer the warnings of some accounts that nobody took before."""
+        marks = ",".join("?" * len(accounts))
+        names = tuple(map(storable, accounts))
+        if not self._database.query(
+            f"SELECT 1 FROM warning WHERE account IN ({marks}) LIMIT 1", names
+        ):
+            return []
+
+        def verb(execute: Execute) -> list[Crossing]:
+            rows = execute(
+                f"DELETE FROM warning WHERE account IN ({marks}) "
+                "RETURNING no, account, mark, cap, used",
+                names,
+            ).fetchall()
+            return [Crossing(*row[1:]) for row in sorted(rows)]
 
         return self._verb(verb)
 
@@ -217,8 +275,8 @@ class SqliteStore:
 
         def verb(execute: Execute) -> int:
             for account in accounts:
-                self._open(execute, account, None)
-            charges: dict[int, list[int]] = {}
+                self._books.open(execute, account, None)
+            charges: dict[tuple[str, ...], tuple[int, int, Event]] = {}
             fresh = 0
             for event in events:
                 # Asked before the row is made: that would write down the context again.
@@ -226,17 +284,14 @@ class SqliteStore:
                     continue
                 self._insert(execute, event)
                 fresh += 1
-                spent, presumed = _charge(event)
-                if spent or presumed:
-                    for number in self._names.numbers(execute, event.context.path):
-                        charge = charges.setdefault(number, [0, 0])
-                        charge[0] += spent
-                        charge[1] += presumed
-            for number, (spent, presumed) in charges.items():
-                execute(
-                    "UPDATE account SET spent=spent+?, presumed=presumed+? WHERE no=?",
-                    (spent, presumed, number),
-                )
+                cost, presumed = charge_of(event)
+                if cost or presumed:
+                    path = event.context.path
+                    sums = charges.get(path, (0, 0, event))
+                    charges[path] = (sums[0] + cost, sums[1] + presumed, event)
+            for path, (cost, presumed, event) in charges.items():
+                booked = partial(rules.book, cost=cost, presumed=presumed)
+                self._books.change(execute, path, booked, event)
             self._database.unlooked += fresh
             return fresh
 
@@ -245,8 +300,8 @@ class SqliteStore:
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
         """Lapse holds of dead processes of this host, and of other hosts after `idle` us."""
         owned = self._database.query(
-            "SELECT DISTINCT owner.no, host, boot, pid, start FROM hold "
-            "JOIN owner ON owner.no = hold.owner"
+            "SELECT no, host, boot, pid, start FROM owner WHERE no IN "
+            "(SELECT owner FROM hold UNION SELECT owner FROM reservation)"
         )
         here = owners.current()
         lapsed = 0
@@ -325,40 +380,50 @@ class SqliteStore:
     def _insert(self, execute: Execute, event: Event) -> None:
         execute(INSERT_EVENT, self._row(execute, event))
 
-    def _open(self, execute: Execute, account: Account, cap: int | None) -> None:
-        if account.id not in self._names.accounts:
-            execute(statements.OPEN_ACCOUNT, (*map(storable, account), cap))
-            self._names.account(execute, account.id)
-
-    def _balances(
-        self, execute: Execute, numbers: Sequence[int], path: Sequence[str]
-    ) -> list[tuple[str, Balance]]:
-        found = []
-        for number, name in zip(numbers, path, strict=True):
-            row = execute(
-                "SELECT cap, spent, presumed, held FROM account WHERE no=?", (number,)
-            ).fetchone()
-            found.append((name, Balance(*row)))
-        return found
-
     def _decide(
-        self,
-        execute: Execute,
-        numbers: Sequence[int],
-        path: Sequence[str],
-        amount: int,
-        floor: int | None,
-        lenient: Collection[str],
+        self, path: Sequence[str], amount: int, floor: int | None, lenient: Collection[str]
     ) -> Grant | Denial:
-        """Take the pure rule's way: for partial grants, unenforced caps and to name who denies."""
+        """Take the rules' way: partial grants, unenforced caps, reservations, and who denies."""
         self._database.rollback()
         self._names.rolled_back()
         execute = self._database.begin()
-        self._names.numbers(execute, path)
-        answer = rules.admit(self._balances(execute, numbers, path), amount, floor, lenient)
+        before = self._books.path(execute, path)
+        answer = rules.admit(before, amount, floor, lenient)
         if isinstance(answer, Grant):
-            execute(statements.hold(len(numbers)), (answer.amount, *numbers))
+            after = [rules.hold(balance, answer.amount) for _, balance in before]
+            self._books.write(execute, before, after)
         return answer
+
+    def _release_all(self, execute: Execute, owner: int) -> None:
+        """Give back what a dead process' runs reserved: nothing of it was dispatched."""
+        rows = execute("SELECT run, session, envelope FROM reservation WHERE owner=?", (owner,))
+        for run, session, envelope in rows.fetchall():
+            self._books.release(execute, Reservation(session, envelope), run)
+
+    def _settle_by_rules(self, id: bytes, cost: int | None, event: Event) -> Settlement:
+        """Settle where something follows: late truth, reservations, warnings."""
+
+        def verb(execute: Execute) -> Settlement:
+            held, _ = self._hold_of(execute, id)
+            if execute(statements.DELETE_HOLD, (id,)).rowcount != 1:
+                return self._settle_late(execute, id, cost, event)
+            ended = event.ended(Kind.CALL, cost, held)
+            settled = partial(rules.settle, held=held, cost=cost or 0)
+            self._insert(execute, ended)
+            warned = self._books.change(execute, ended.context.path, settled, ended)
+            return Settlement(Kind.CALL, cost, held, warned)
+
+        answer = self._verb(verb)
+        self._granted.pop(id, None)
+        return answer
+
+    def _lapse(self, execute: Execute, held: int, event: Event) -> Settlement:
+        """Book a lapse; its hold is gone already."""
+        ended = event.ended(Kind.LAPSE, 0, held)
+        self._insert(execute, ended)
+        lapsed = partial(rules.lapse, held=held)
+        warned = self._books.change(execute, ended.context.path, lapsed, ended)
+        return Settlement(Kind.LAPSE, 0, held, warned)
 
     def _replay(
         self, id: bytes, context: Context, request: Request, amount: int, floor: int | None
@@ -394,15 +459,11 @@ class SqliteStore:
         lapsed = self._reading.find(id, Kind.LAPSE)
         if lapsed is None:
             raise LedgerConflictError(f"no hold {id.hex()} is known")
-        numbers = self._names.numbers(execute, lapsed.context.path)
-        if numbers:
-            execute(statements.adjust(len(numbers)), (lapsed.held, cost or 0, *numbers))
-        self._insert(execute, event.ended(Kind.ADJUSTMENT, cost, lapsed.held))
-        return Settlement(Kind.ADJUSTMENT, cost, lapsed.held)
-
-    def _book_lapse(self, execute: Execute, numbers: Sequence[int], held: int) -> None:
-        if numbers:
-            execute(statements.lapse(len(numbers)), (held, *numbers))
+        adjusted = partial(rules.adjust, presumed=lapsed.held, cost=cost or 0)
+        ended = event.ended(Kind.ADJUSTMENT, cost, lapsed.held)
+        self._insert(execute, ended)
+        warned = self._books.change(execute, lapsed.context.path, adjusted, ended)
+        return Settlement(Kind.ADJUSTMENT, cost, lapsed.held, warned)
 
     def _is_replay(self, event: Event) -> bool:
         known = self._reading.find(event.id, event.kind)
@@ -421,28 +482,23 @@ class SqliteStore:
             for id, context_number, request_number, amount, at in rows:
                 context = self._reading.context(context_number)
                 request = self._reading.request(request_number)
-                numbers = self._names.numbers(execute, context.path)
                 execute(statements.DELETE_HOLD, (id,))
-                self._book_lapse(execute, numbers, amount)
-                self._insert(
-                    execute,
-                    Event(0, Kind.LAPSE, now, id, context, request)._replace(
-                        held=amount,
-                        status="lapsed",
-                        started=at,
-                        data={"reason": "its process ended before the call did"},
-                    ),
-                )
+                event = Event(0, Kind.LAPSE, now, id, context, request, status="lapsed", started=at)
+                reason = {"reason": "its process ended before the call did"}
+                self._lapse(execute, amount, event._replace(data=reason))
+            if before == FOREVER:
+                self._release_all(execute, owner)
             return len(rows)
 
         return self._verb(verb)
 
 
-def _charge(event: Event) -> tuple[int, int]:
-    """Return what a finished call adds to `spent` and to `presumed`."""
-    if event.kind == Kind.LAPSE:
-        return 0, event.held
-    return (event.cost or 0, 0) if event.kind in (Kind.CALL, Kind.TOOL) else (0, 0)
+class _NotReserved(Exception):
+    """Undoes an `open` whose reservation is refused."""
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__()
+        self.denial = denial
 
 
 def open_sqlite(url: str, *, create: bool) -> SqliteStore:

@@ -14,41 +14,39 @@ OPEN_ACCOUNT = (
 )
 
 
-@cache
-def guarded_hold(count: int) -> str:
-    """?1 is held at every account where it is free; all rows changed = granted."""
-    return f"{hold(count)} AND (cap IS NULL OR ?1 <= cap - spent - presumed - held)"
+SELECT_BALANCE = (
+    "SELECT cap, spent, presumed, held, reserved, standing, marks, passed FROM account WHERE no=?"
+)
+UPDATE_BALANCE = (
+    "UPDATE account SET cap=?, spent=?, presumed=?, held=?, reserved=?, standing=?, passed=?, "
+    "warn_next=? WHERE no=?"
+)
+SET_MARKS = "UPDATE account SET marks=?, warn_next=? WHERE no=?"
+INSERT_WARNING = "INSERT INTO warning (account, mark, cap, used) VALUES (?,?,?,?)"
 
 
 @cache
 def hold(count: int) -> str:
-    """?1 is held whatever is free."""
-    return f"UPDATE account SET held = held + ?1 WHERE no IN ({_marks(2, count)})"
+    """?1 is held at every account where it is free; all rows changed = granted.
+
+    Not where an envelope is reserved: what is free there is for the rules to say.
+    """
+    return (
+        f"UPDATE account SET held = held + ?1 WHERE no IN ({_marks(2, count)}) AND standing = 0 "
+        "AND (cap IS NULL OR ?1 <= cap - spent - presumed - held - reserved)"
+    )
 
 
 @cache
 def settle(count: int) -> str:
-    """?1 is no longer held, ?2 is spent."""
+    """?1 is no longer held, ?2 is spent; all rows changed = nothing else follows.
+
+    Not where an envelope is reserved or a warning is due: the rules say what follows there.
+    """
     return (
-        f"UPDATE account SET held = held - ?1, spent = spent + ?2 WHERE no IN ({_marks(3, count)})"
-    )
-
-
-@cache
-def lapse(count: int) -> str:
-    """?1 is no longer held but presumed."""
-    return (
-        "UPDATE account SET held = held - ?1, presumed = presumed + ?1 "
-        f"WHERE no IN ({_marks(2, count)})"
-    )
-
-
-@cache
-def adjust(count: int) -> str:
-    """?1 is no longer presumed, ?2 is spent."""
-    return (
-        "UPDATE account SET presumed = presumed - ?1, spent = spent + ?2 "
-        f"WHERE no IN ({_marks(3, count)})"
+        "UPDATE account SET held = held - ?1, spent = spent + ?2 "
+        f"WHERE no IN ({_marks(3, count)}) AND standing = 0 "
+        "AND (warn_next IS NULL OR spent + presumed + ?2 < warn_next)"
     )
 
 

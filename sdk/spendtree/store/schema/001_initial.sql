@@ -19,7 +19,32 @@ CREATE TABLE account (
     cap INTEGER,
     spent INTEGER NOT NULL DEFAULT 0,
     presumed INTEGER NOT NULL DEFAULT 0,
-    held INTEGER NOT NULL DEFAULT 0
+    held INTEGER NOT NULL DEFAULT 0,
+    -- A session's money that reserved envelopes keep, and the runs that reserve this envelope now.
+    reserved INTEGER NOT NULL DEFAULT 0,
+    standing INTEGER NOT NULL DEFAULT 0,
+    -- Warning marks (JSON array, millionths of the cap, ascending), how many are passed, and the
+    -- spent and presumed money at which the next one is.
+    marks TEXT NOT NULL DEFAULT '[]',
+    passed INTEGER NOT NULL DEFAULT 0,
+    warn_next INTEGER
+) STRICT;
+
+-- Which run reserves which envelope of which session: given back when the run or its process ends.
+CREATE TABLE reservation (
+    run BLOB PRIMARY KEY,
+    session TEXT NOT NULL,
+    envelope TEXT NOT NULL,
+    owner INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Warnings that nobody has been told of yet; the log has all.
+CREATE TABLE warning (
+    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    mark INTEGER NOT NULL,
+    cap INTEGER NOT NULL,
+    used INTEGER NOT NULL
 ) STRICT;
 
 -- Who spends, and the accounts (JSON array of ids, outermost first) that this is charged to.
