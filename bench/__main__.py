@@ -22,6 +22,7 @@ REPEATS: dict[str, int] = {
     "pricing": 3,
     "ledger": 1,
     "fold": 3,
+    "scrape": 1,
     "ingest": 3,
 }
 """Every benchmark, in the order of running, and how often: 1 where the module repeats by itself."""

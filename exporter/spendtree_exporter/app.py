@@ -4,8 +4,6 @@ It starts and stops the follower with itself. Rendering and compressing run in w
 the event loop never waits for the fold.
 """
 
-import gzip
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,19 +17,22 @@ from spendtree.metrics import Fold
 from spendtree.store import Store
 from spendtree_exporter import pages
 from spendtree_exporter.follow import Follower
+from spendtree_exporter.keeper import SESSION_IDLE_SECONDS, Keeper
 from spendtree_exporter.negotiate import format_for, wants_gzip
-from spendtree_exporter.own import VERSION, own_figures
-from spendtree_exporter.render import Format, render
+from spendtree_exporter.own import VERSION
+from spendtree_exporter.render import Own
+from spendtree_exporter.scrape import Scrapes
 
 CATCH_UP_SECONDS = 5.0
 """How long a scrape waits for the first full catch-up; Prometheus gives up after 10 s."""
 
-_GZIP_LEVEL = 1
-"""Label text repeats so much that the fastest level makes it ten times smaller."""
-
 
 def create_app(
-    store: Store, *, telemetry_path: str = "/metrics", fold: Fold | None = None
+    store: Store,
+    *,
+    telemetry_path: str = "/metrics",
+    fold: Fold | None = None,
+    session_idle_seconds: float = SESSION_IDLE_SECONDS,
 ) -> Starlette:
     """Return the exporter of a store: `telemetry_path`, `/-/healthy`, `/-/ready` and `/`.
 
@@ -39,7 +40,8 @@ def create_app(
     store stays the caller's, who closes it afterwards. `state.follower` is the Follower.
     """
     follower = Follower(store, fold=fold)
-    doors = _Doors(follower, telemetry_path)
+    keeper = Keeper(store, session_idle_seconds=session_idle_seconds)
+    doors = _Doors(follower, keeper, telemetry_path)
     routes = [
         Route(telemetry_path, doors.metrics),
         Route("/-/healthy", doors.healthy),
@@ -54,18 +56,21 @@ def create_app(
 class _Doors:
     """The endpoints, around one follower."""
 
-    def __init__(self, follower: Follower, telemetry_path: str) -> None:
+    def __init__(self, follower: Follower, keeper: Keeper, telemetry_path: str) -> None:
         self._follower = follower
+        self._keeper = keeper
         self._telemetry_path = telemetry_path
-        self._scrape_us = 0
+        self._scrapes = Scrapes(follower, self._own)
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         """Follow the store while the application runs."""
         self._follower.start()
+        self._keeper.start()
         try:
             yield
         finally:
+            await run_in_threadpool(self._keeper.stop)
             await run_in_threadpool(self._follower.stop)
 
     async def metrics(self, request: Request) -> Response:
@@ -80,7 +85,7 @@ class _Doors:
             return PlainTextResponse(f"{reason}\n", 503, {"Retry-After": "5"})
         format = format_for(",".join(request.headers.getlist("accept")))
         zipped = wants_gzip(",".join(request.headers.getlist("accept-encoding")))
-        body = await run_in_threadpool(self._scrape, format, zipped)
+        body = await self._scrapes.body(format, zipped=zipped)
         headers = {"Content-Type": format.content_type, "Vary": "Accept, Accept-Encoding"}
         if zipped:
             headers["Content-Encoding"] = "gzip"
@@ -120,11 +125,9 @@ class _Doors:
             return follower.failure
         return f"not ready: reading the log, {follower.events_read:,} events so far"
 
-    def _scrape(self, format: Format, zipped: bool) -> bytes:
-        started = time.perf_counter()
-        with self._follower.lock:
-            body = render(self._follower.fold, format, own_figures(self._follower, self._scrape_us))
-        if zipped:
-            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        self._scrape_us = round((time.perf_counter() - started) * 1e6)
-        return body
+    def _own(self) -> Own:
+        return {
+            "exporter_writer": [((), int(self._keeper.writer))],
+            "exporter_received_spans_total": [(("accepted",), 0), (("rejected",), 0)],
+            "exporter_pending_spans": [((), 0)],
+        }

@@ -1,7 +1,12 @@
 """The command `spendtree-exporter`: flags in, a served store out. Flags follow other exporters'."""
 
+import gc
 import logging
-import sys
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +17,20 @@ from spendtree.errors import ConfigurationError, SpendtreeError
 from spendtree.metrics import Fold
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree_exporter.app import create_app
+from spendtree_exporter.follow import Follower
+from spendtree_exporter.logs import log_to_stderr
 from spendtree_exporter.own import VERSION
 from spendtree_exporter.reload import Settings, changes, read_settings, reloading
-from spendtree_exporter.serve import listen, parse_address, serve_on, url_of
+from spendtree_exporter.serve import closing_socket, listen_on, serve_on, url_of
 
 log = logging.getLogger("spendtree.exporter")
 
-_RESERVED = ("/", "/-/healthy", "/-/ready")
+_RESERVED = ("/", "/sessions", "/v1/traces")
+_RESERVED_BELOW = ("/-/", "/sessions/", "/api/")
+"""Paths that the metrics cannot have, and what no path of them may begin with."""
+
+_SETTLE_SECONDS = 3600.0
+"""Longer than reading the largest log takes."""
 
 
 class _Level(StrEnum):
@@ -26,6 +38,11 @@ class _Level(StrEnum):
     info = "info"
     warn = "warn"
     error = "error"
+
+
+class _LogFormat(StrEnum):
+    logfmt = "logfmt"
+    json = "json"
 
 
 def _version(wanted: bool) -> None:
@@ -48,30 +65,32 @@ def export(
         ),
     ] = None,
     listen_address: Annotated[
-        str,
+        list[str],
         typer.Option(
-            "--web.listen-address", help="HOST:PORT, :PORT for every interface, or [IPV6]:PORT."
+            "--web.listen-address",
+            metavar="ADDRESS",
+            help="HOST:PORT, :PORT for every interface, [IPV6]:PORT or unix:/PATH; repeatable.",
         ),
-    ] = "127.0.0.1:9797",
+    ] = ["127.0.0.1:9797"],  # noqa: B006 - typer copies it
     telemetry_path: Annotated[
         str, typer.Option("--web.telemetry-path", help="Where the metrics are served.")
     ] = "/metrics",
     level: Annotated[
         _Level, typer.Option("--log.level", help="Least severe message that is logged.")
     ] = _Level.info,
+    log_format: Annotated[
+        _LogFormat, typer.Option("--log.format", help="How messages are written to stderr.")
+    ] = _LogFormat.logfmt,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Follow a Spendtree store and serve its figures to Prometheus."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    # uvicorn tells its life in four lines; one of ours is enough.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    log_to_stderr(level, log_format.value)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until the server listens to them: a signal then is no failure either.
+        signal.signal(number, _end)
     try:
         _run(store, config_file, listen_address, telemetry_path)
     except (SpendtreeError, OSError) as error:
@@ -79,31 +98,55 @@ def export(
         raise typer.Exit(1) from None
 
 
-def _run(url: str, config_file: Path | None, listen_address: str, telemetry_path: str) -> None:
-    if not telemetry_path.startswith("/") or telemetry_path in _RESERVED:
-        raise ConfigurationError(
-            f"--web.telemetry-path {telemetry_path!r} must begin with / and be none of "
-            + ", ".join(_RESERVED)
-        )
-    host, port = parse_address(listen_address)
+def _run(url: str, config_file: Path | None, addresses: Sequence[str], telemetry_path: str) -> None:
+    _check_path(telemetry_path)
     settings = read_settings(config_file)
-    store = open_store(url, create=False)
-    try:
-        try:
-            sock = listen(host, port)
-        except OSError as error:
-            raise OSError(f"cannot listen on {listen_address}: {error.strerror}") from error
+    with closing(open_store(url, create=False)) as store, _listening(addresses) as sockets:
         fold = Fold(store.id, limits=settings.limits, linger_us=settings.linger_us)
         app = create_app(store, telemetry_path=telemetry_path, fold=fold)
         with reloading(config_file, app.state.follower, settings):
-            log.info("following %s, serving %s%s", store.url, url_of(sock), telemetry_path)
+            for sock in sockets:
+                log.info("serving %s%s for %s", url_of(sock), telemetry_path, store.url)
             if config_file is not None:
                 said = "; ".join(changes(Settings(), settings)) or "all limits are the defaults"
                 log.info("configured by %s: %s", config_file, said)
-            serve_on(app, sock)
+            _spare_the_collector(app.state.follower)
+            serve_on(app, sockets)
         log.info("stopped")
-    finally:
-        store.close()
+
+
+def _check_path(telemetry_path: str) -> None:
+    taken = telemetry_path in _RESERVED or telemetry_path.startswith(_RESERVED_BELOW)
+    if not telemetry_path.startswith("/") or taken:
+        raise ConfigurationError(
+            f"--web.telemetry-path {telemetry_path!r} must begin with / and be none of "
+            + ", ".join([*_RESERVED, *(f"{path}…" for path in _RESERVED_BELOW)])
+        )
+
+
+def _end(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
+@contextmanager
+def _listening(addresses: Sequence[str]) -> Iterator[list[socket.socket]]:
+    """Listen on all of the addresses or, with an error that names it, on none."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing_socket(listen_on(each))) for each in addresses]
+
+
+def _spare_the_collector(follower: Follower) -> None:
+    """Take the series there are from the garbage collector once the log was read.
+
+    A full collection would walk them all, and every request would wait for it: 0.1 s for 100,000.
+    """
+
+    def settle() -> None:
+        follower.wait(_SETTLE_SECONDS)
+        gc.collect()
+        gc.freeze()
+
+    threading.Thread(target=settle, name="spendtree-settle", daemon=True).start()
 
 
 def main() -> None:

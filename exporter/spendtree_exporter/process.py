@@ -23,9 +23,10 @@ def process_figures(*, openmetrics: bool) -> bytes:
 
     Where /proc is missing, those of the process are, too.
     """
-    if openmetrics:
-        return openmetrics_exposition.generate_latest(_registry()).removesuffix(_EOF)
-    return generate_latest(_registry())
+    if not openmetrics:
+        return generate_latest(_registry())
+    told: bytes = openmetrics_exposition.generate_latest(_registry())  # type: ignore[no-untyped-call]
+    return told.removesuffix(_EOF)
 
 
 @lru_cache(maxsize=1)

@@ -40,10 +40,14 @@ class _Zipped(NamedTuple):
 
 
 class Scrapes:
-    """The bodies of one follower's figures. Used from one event loop."""
+    """The bodies of one follower's figures. Used from one event loop.
 
-    def __init__(self, follower: Follower) -> None:
+    `more` returns the samples that the exporter's other parts have to tell.
+    """
+
+    def __init__(self, follower: Follower, more: Callable[[], Own]) -> None:
         self._follower = follower
+        self._more = more
         self._duration_us = 0
         self._running: dict[tuple[str, bool], asyncio.Task[bytes]] = {}
         self._kept: dict[str, _Zipped] = {}
@@ -89,7 +93,7 @@ class Scrapes:
         return _member(kept, last)
 
     def _own(self) -> Own:
-        return own_figures(self._follower, self._duration_us)
+        return {**own_figures(self._follower, self._duration_us), **self._more()}
 
     def _first_part(self, format: Format, own: Own) -> bytes:
         part = _Part(self._follower.fold, lambda name: name not in own)

@@ -1,11 +1,14 @@
 """Serve: a listening socket, and uvicorn on it, in this thread or beside it."""
 
+import os
 import re
 import signal
 import socket
+import ssl
+import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from starlette.applications import Starlette
@@ -13,6 +16,9 @@ from starlette.applications import Starlette
 from spendtree.errors import ConfigurationError
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
+
+UNIX = "unix:"
+"""What an address begins with that is the path of a Unix socket."""
 
 _GRACE_SECONDS = 5
 """How long open scrapes may take to end once a signal came."""
@@ -26,7 +32,8 @@ def parse_address(text: str) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise ConfigurationError(
-            f"--web.listen-address {text!r} is no address: write HOST:PORT, :PORT or [IPV6]:PORT"
+            f"--web.listen-address {text!r} is no address: write HOST:PORT, :PORT, "
+            "[IPV6]:PORT or unix:/PATH"
         )
     return match["host"].strip("[]"), int(match["port"])
 
@@ -37,30 +44,89 @@ def listen(host: str, port: int) -> socket.socket:
     Raises OSError when it cannot: port taken, no such host, not allowed.
     """
     if not host and socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    family, _, _, _, address = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[
-        0
-    ]
-    return socket.create_server(address[:2], family=family)
+        sock = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    else:
+        found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        sock = socket.create_server(address[:2], family=family)
+    # Head and body are two writes: with Nagle's algorithm the second waits 40 ms for the first to
+    # be acknowledged. Connections inherit it; asyncio sets it only on sockets made otherwise.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
-def url_of(sock: socket.socket) -> str:
-    """Return the URL that reaches a listening socket from this host."""
+def listen_on(text: str) -> socket.socket:
+    """Return a socket that listens on an address as `parse_address` takes it, or on `unix:/path`.
+
+    A socket file that nobody listens on any more is replaced. Raises ConfigurationError for what
+    is no address, and OSError, which names the address, when it cannot.
+    """
+    try:
+        if text.startswith(UNIX):
+            return _listen_unix(text.removeprefix(UNIX))
+        return listen(*parse_address(text))
+    except OSError as error:
+        raise OSError(f"cannot listen on {text}: {error.strerror or error}") from error
+
+
+def _listen_unix(path: str) -> socket.socket:
+    if not path.startswith("/"):
+        raise ConfigurationError(f"--web.listen-address {UNIX}{path} must name a full path")
+    if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode) and _is_left(path):
+        os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen()
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_left(path: str) -> bool:
+    """Tell whether a socket file is one that a process left behind which is gone."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def url_of(sock: socket.socket, scheme: str = "http") -> str:
+    """Return the URL that reaches a listening socket from this host; `unix:/path` for such one."""
+    if sock.family == socket.AF_UNIX:
+        return f"{UNIX}{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def serve(app: Starlette, host: str = "127.0.0.1", port: int = 9797) -> None:
     """Serve until SIGTERM or SIGINT, end what is open, and return. Raises OSError as `listen`."""
-    serve_on(app, listen(host, port))
+    with closing_socket(listen(host, port)) as sock:
+        serve_on(app, [sock])
 
 
-def serve_on(app: Starlette, sock: socket.socket) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT, and close it."""
-    with sock:
-        _server(app).run(sockets=[sock])
+def serve_on(
+    app: Starlette, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None
+) -> None:
+    """Serve on listening sockets until SIGTERM or SIGINT; they stay the caller's."""
+    _server(app, tls).run(sockets=list(sockets))
+
+
+@contextmanager
+def closing_socket(sock: socket.socket) -> Iterator[socket.socket]:
+    """Close a listening socket after the block, and take away the file of one that has a path."""
+    path = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+    try:
+        with sock:
+            yield sock
+    finally:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 @contextmanager
@@ -99,7 +165,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _server(app: Starlette) -> _Server:
+def _server(app: Starlette, tls: ssl.SSLContext | None = None) -> _Server:
     # Logging is the program's own business, hence no configuration; nor is each scrape news.
     return _Server(
         uvicorn.Config(
@@ -110,5 +176,6 @@ def _server(app: Starlette) -> _Server:
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
     )

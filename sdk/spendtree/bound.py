@@ -1,13 +1,28 @@
-"""The most that a call can cost, before it is made. Pure: texts and limits in, token counts out.
+"""The most that a call's input can be, before it is made. Pure: requests in, token counts out.
 
-A token is at least one byte of text for every tokenizer in use (byte-level BPE, SentencePiece with
-byte fallback), but some normalise to NFKC first, which can lengthen a text ("\ufdfa" grows from 3
-bytes to 33). So the bound is the larger of both counts; bytes / 4 is an average, not a bound.
+Three levels, each an upper bound, each tighter than the one before:
+
+* bytes: a token is at least one byte of text for every tokenizer in use (byte-level BPE,
+  SentencePiece with byte fallback), but some normalise to NFKC first, which can lengthen a text
+  ("\ufdfa" grows from 3 bytes to 33). So the larger of both counts; bytes / 4 is an average.
+* a tokenizer, the caller's or `known_tokenizer`: its count of each text, and the same overheads.
+* `learn`, in agent loops: what the provider counted for the conversation so far, and a bound of
+  what was added since.
+
+Give the whole request (messages, system prompt and tools): what is not given is not counted.
 """
 
-import unicodedata
-from collections.abc import Mapping, Sequence
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from unicodedata import normalize
+
+from spendtree.usage import Usage
+
+Tokenizer = Callable[[str], int]
+"""Returns the tokens of a text as the model that is meant counts them, or more."""
 
 MESSAGE_OVERHEAD_TOKENS = 16
 """Role markers and separators around one message; the widest chat template in use needs 8."""
@@ -19,47 +34,159 @@ arguments into the prompt as JSON."""
 REQUEST_OVERHEAD_TOKENS = 32
 """Markers around a whole request: start, priming of the answer, a hidden system preamble."""
 
+TOOLS_OVERHEAD_TOKENS = 1024
+"""The hidden prompt that explains how to use tools: Anthropic's "Tool use: pricing" names up to
+530 tokens; twice that for what newer models may need."""
 
-def text_tokens(text: str) -> int:
+
+def text_tokens(text: str, tokenizer: Tokenizer | None = None) -> int:
     """Return a bound of the tokens of a text."""
     if text.isascii():
-        return len(text)
-    encoded = len(text.encode("utf-8", "surrogatepass"))
-    return max(encoded, len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")))
+        size = len(text)
+    else:
+        encoded = len(text.encode("utf-8", "surrogatepass"))
+        size = max(encoded, len(normalize("NFKC", text).encode("utf-8", "surrogatepass")))
+    return size if tokenizer is None else min(tokenizer(text), size)
 
 
-def input_tokens(content: Any) -> int | None:
+def input_tokens(
+    content: Any,
+    *,
+    tokenizer: Tokenizer | None = None,
+    learned: "Learned | None" = None,
+    window: int | None = None,
+) -> int | None:
     """Return a bound of the input tokens of a text, a list of messages, or any JSON-like request.
 
-    None means that it cannot be bounded by its text (images, files, audio, references to what the
-    provider keeps): then the model's context window is the bound.
+    `window` is the model's context window in tokens: no request is larger, so no bound is, and it
+    is the bound of what its text does not bound (images, files, audio, tools that the provider
+    runs, references to what it keeps). None if only the window would do, and it is not given.
     """
-    total = _tokens(content)
-    return None if total is None else total + REQUEST_OVERHEAD_TOKENS
+    known = [] if window is None else [window]
+    total = _tokens(content, tokenizer)
+    if total is not None:
+        known.append(total + REQUEST_OVERHEAD_TOKENS + _tools_tokens(content))
+    grown = None if learned is None else _grown_tokens(learned, content, tokenizer)
+    if grown is not None:
+        known.append(grown)
+    return min(known, default=None)
 
 
-def _tokens(content: Any) -> int | None:
+def known_tokenizer(model: str) -> Tokenizer | None:
+    """Return tiktoken's tokenizer of an OpenAI model; None for others, or without tiktoken.
+
+    The one door here that is not pure: tiktoken reads its vocabulary, and fetches it at first. A
+    name that tiktoken only guesses ("gpt-5.6" from "gpt-5") is not known: its bound is in bytes.
+    """
+    try:
+        tiktoken = importlib.import_module("tiktoken")
+        names = tiktoken.model.MODEL_TO_ENCODING
+        if not any(model == name or model.startswith(f"{name}-") for name in names):
+            return None
+        encoding = tiktoken.encoding_for_model(model)
+    except (ImportError, KeyError, OSError, ValueError):  # not there, not known, not fetched
+        return None
+    return lambda text: len(encoding.encode_ordinary(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What a provider counted for one request of a conversation; keeps none of its text.
+
+    `messages` is their number, `fingerprint` that of the request up to the last of them,
+    `tokens` the provider's count of all its input and of the output that followed.
+    """
+
+    messages: int
+    fingerprint: bytes
+    tokens: int
+
+
+def learn(content: Any, usage: Usage) -> Learned | None:
+    """Return what the usage of a request teaches about the next one of the same conversation.
+
+    None for a request that holds objects that are not JSON-like.
+    """
+    messages, frame = _parts(content)
+    fingerprint = _fingerprint(frame, messages)
+    if fingerprint is None:
+        return None
+    # All buckets: what a cache had is input, too, and the output comes back as input, partly out
+    # of sight (reasoning that the provider keeps).
+    return Learned(messages=len(messages), fingerprint=fingerprint, tokens=usage.total_tokens)
+
+
+def _grown_tokens(learned: Learned, content: Any, tokenizer: Tokenizer | None) -> int | None:
+    """Return the bound of a request that continues a known one; None if it does not."""
+    messages, frame = _parts(content)
+    prefix, added = messages[: learned.messages], messages[learned.messages :]
+    if len(prefix) < learned.messages or _fingerprint(frame, prefix) != learned.fingerprint:
+        return None
+    if _tokens(frame, None) is None:
+        return None  # tools that the provider runs, a state that it keeps: they grow by themselves
+    tokens = _tokens(added, tokenizer)
+    return None if tokens is None else learned.tokens + tokens + REQUEST_OVERHEAD_TOKENS
+
+
+def _parts(content: Any) -> tuple[list[Any], Any]:
+    """Split a request into its messages and the frame around them."""
+    if isinstance(content, Mapping):
+        for key in ("messages", "input", "contents"):
+            if _is_list(content.get(key)):
+                frame = {name: content[name] for name in content if name not in (key, *_NO_INPUT)}
+                return list(content[key]), frame
+    return (list(content), None) if _is_list(content) else ([content], None)
+
+
+def _fingerprint(frame: Any, messages: list[Any]) -> bytes | None:
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        _feed(digest.update, [frame, messages])
+    except TypeError:
+        return None
+    return digest.digest()
+
+
+def _feed(update: Callable[[bytes], None], content: Any) -> None:
+    """Feed a digest with what identifies a content; raises TypeError for what is not JSON-like."""
+    if isinstance(content, str):
+        text = content.encode("utf-8", "surrogatepass")
+        update(b"s%d:" % len(text) + text)
+    elif isinstance(content, (bytes, bytearray)):
+        update(b"b%d:" % len(content) + content)
+    elif content is None or isinstance(content, (bool, int, float)):
+        update(repr(content).encode() + b";")
+    elif isinstance(content, Mapping):
+        update(b"{")
+        for key, value in content.items():
+            if key not in _CACHE_MARKS:
+                _feed(update, key)
+                _feed(update, value)
+        update(b"}")
+    elif _is_list(content):
+        update(b"[")
+        for part in content:
+            _feed(update, part)
+        update(b"]")
+    else:
+        raise TypeError(type(content).__name__)
+
+
+def _tokens(content: Any, tokenizer: Tokenizer | None) -> int | None:
     if content is None or isinstance(content, bool):
         return 5
     if isinstance(content, str):
-        return text_tokens(content)
+        return text_tokens(content, tokenizer)
     if isinstance(content, (int, float)):
         return len(repr(content))
     if isinstance(content, Mapping):
-        return _mapping_tokens(content)
-    if isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray)):
-        return _sum([_tokens(part) for part in content])
+        if _is_unbounded(content):
+            return None
+        parts = _sum([_tokens(part, tokenizer) for pair in content.items() for part in pair])
+        return None if parts is None else parts + MESSAGE_OVERHEAD_TOKENS
+    if _is_list(content):
+        return _sum([_tokens(part, tokenizer) for part in content])
     return None
-
-
-def _mapping_tokens(content: Mapping[Any, Any]) -> int | None:
-    kind = content.get("type")
-    if isinstance(kind, str) and any(word in kind for word in _UNBOUNDED_TYPES):
-        return None
-    if not _UNBOUNDED_KEYS.isdisjoint(content):
-        return None
-    parts = _sum([_tokens(part) for pair in content.items() for part in pair])
-    return None if parts is None else parts + MESSAGE_OVERHEAD_TOKENS
 
 
 def _sum(parts: list[int | None]) -> int | None:
@@ -71,20 +198,61 @@ def _sum(parts: list[int | None]) -> int | None:
     return total
 
 
-_UNBOUNDED_TYPES = ("image", "file", "audio", "video", "document")
+def _is_unbounded(content: Mapping[Any, Any]) -> bool:
+    kind = content.get("type")
+    if isinstance(kind, str):
+        if any(word in kind for word in _UNBOUNDED_TYPES):
+            return True
+        if kind == "reasoning" and not content.get("encrypted_content"):
+            return True  # a reference: the provider keeps what was thought
+    return any(content[key] is not None for key in content.keys() & _UNBOUNDED_KEYS)
+
+
+def _tools_tokens(content: Any, depth: int = 3) -> int:
+    """Return the overhead of tools, if a request, or a list in it, gives any."""
+    if isinstance(content, Mapping):
+        function = content.get("function", {"arguments": ""})  # a call of one has arguments
+        given = (
+            any(content.get(key) for key in _TOOLS_KEYS)
+            or not _TOOL_KEYS.isdisjoint(content)
+            or (isinstance(function, Mapping) and "arguments" not in function)
+        )
+        return TOOLS_OVERHEAD_TOKENS if given else 0
+    if _is_list(content) and depth:
+        return max((_tools_tokens(part, depth - 1) for part in content), default=0)
+    return 0
+
+
+def _is_list(content: Any) -> bool:
+    return isinstance(content, Sequence) and not isinstance(content, (str, bytes, bytearray))
+
+
+_UNBOUNDED_TYPES = (
+    *("image", "file", "audio", "video", "document", "item_reference"),
+    # Tools that the provider runs: they put what they find into the prompt.
+    *("web_search", "web_fetch", "code_interpreter", "code_execution", "computer", "mcp"),
+    *("tool_search", "advisor"),
+)
 _UNBOUNDED_KEYS = frozenset(
     {
-        "image_url",
-        "file_id",
-        "file_url",
-        "file_data",
-        "fileData",
-        "inlineData",
-        "inline_data",
-        "s3Location",
-        "previous_response_id",
-        "conversation",
-        "cachedContent",
-        "cached_content",
+        *("image_url", "file_id", "file_url", "file_data", "fileData", "inlineData"),
+        *("inline_data", "s3Location", "cachedContent", "cached_content"),
+        *("previous_response_id", "conversation", "container"),
+        *("googleSearch", "google_search", "googleSearchRetrieval", "urlContext", "url_context"),
+        *("codeExecution", "code_execution", "fileSearch", "file_search", "googleMaps"),
+        *("mcp_servers", "web_search_options", "search_parameters", "plugins"),
     }
 )
+_TOOLS_KEYS = ("tools", "functions", "toolConfig", "tool_config")
+_TOOL_KEYS = frozenset(
+    {"input_schema", "inputSchema", "toolSpec", "functionDeclarations", "function_declarations"}
+    | {"parameters"}
+)
+_CACHE_MARKS = frozenset({"cache_control", "cachePoint"})
+"""Where a provider shall cache: moved along with every turn, and never read by the model."""
+
+_NO_INPUT = (
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "temperature", "top_p", "seed"),
+    *("stop", "stop_sequences", "stream", "stream_options", "user", "metadata", "timeout"),
+)
+"""Settings of a request that the model does not read, so that they may change between turns."""

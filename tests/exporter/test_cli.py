@@ -1,5 +1,6 @@
 """The command, as a process: what it serves, how it ends, and what it says when it cannot."""
 
+import json
 import os
 import re
 import signal
@@ -18,6 +19,9 @@ from spendtree.store import open_store
 from tests.exporter.conftest import Load
 
 COMMAND = [sys.executable, "-c", "from spendtree_exporter.cli import main; main()"]
+
+
+ADDRESS = "--web.listen-address=127.0.0.1:0"
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -114,7 +118,7 @@ def test_a_port_that_is_taken_is_named(sqlite_url: str) -> None:
     assert "in use" in said
 
 
-@pytest.mark.parametrize("path", ["metrics", "/", "/-/ready"])
+@pytest.mark.parametrize("path", ["metrics", "/", "/-/ready", "/sessions", "/api/v1/costs"])
 def test_a_telemetry_path_that_cannot_be_is_refused(sqlite_url: str, path: str) -> None:
     said = refused("--store", sqlite_url, "--web.telemetry-path", path)
 
@@ -131,7 +135,7 @@ def test_help_shows_every_flag_with_its_default() -> None:
     for text in (
         *("--store", "sqlite:///spendtree.db", "SPENDTREE_STORE"),
         *("--web.listen-address", "127.0.0.1:9797", "--web.telemetry-path", "/metrics"),
-        *("--log.level", "info", "--version"),
+        *("--log.level", "info", "--log.format", "logfmt", "--version"),
     ):
         assert text in told
 
@@ -142,3 +146,72 @@ def test_version_tells_the_version() -> None:
 
 def test_an_unknown_flag_ends_with_exit_code_2() -> None:
     assert run("--nonsense").returncode == 2
+
+
+def test_several_addresses_are_served_a_unix_socket_among_them(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "exporter.sock"
+    with started("--store", sqlite_url, "--web.listen-address", f"unix:{path}") as (process, url):
+        assert process.stderr is not None
+        assert f"serving unix:{path}/metrics" in process.stderr.readline()
+        assert httpx.get(url).status_code == 200
+        transport = httpx.HTTPTransport(uds=str(path))
+        with httpx.Client(transport=transport) as client:
+            assert client.get("http://exporter/-/healthy").text == "healthy\n"
+        process.terminate()
+        assert process.wait(30) == 0
+
+    assert not path.exists()
+
+
+def test_one_address_that_is_taken_ends_all(sqlite_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "exporter.sock"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        flags = [f"--web.listen-address={each}" for each in (f"unix:{path}", address)]
+        assert address in refused("--store", sqlite_url, *flags)
+
+    assert not path.exists(), "what was opened before is closed again"
+
+
+@pytest.mark.parametrize("format", ["logfmt", "json"])
+def test_the_log_is_one_line_a_message_in_the_format_that_was_asked_for(
+    sqlite_url: str, format: str
+) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, f"--store={sqlite_url}", f"--log.format={format}", ADDRESS],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        match = re.search(r"http://\S+", first)
+        assert match
+        assert httpx.get(match[0]).status_code == 200
+        process.terminate()
+        rest = process.stderr.read().splitlines()
+
+    assert process.returncode == 0
+    if format == "json":
+        told = [json.loads(line) for line in (first, *rest)]
+        assert [entry["level"] for entry in told] == ["info"] * len(told)
+        assert told[0]["msg"].startswith("serving http://127.0.0.1:")
+        assert told[-1]["msg"] == "stopped"
+    else:
+        stamp = r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+        assert re.fullmatch(stamp + r' level=info msg="serving http://127\S+ for \S+"\n', first)
+        assert re.fullmatch(stamp + " level=info msg=stopped", rest[-1])
+
+
+def test_a_signal_before_it_serves_ends_it_as_well(sqlite_url: str) -> None:
+    for _ in range(3):
+        with subprocess.Popen(
+            [*COMMAND, f"--store={sqlite_url}", ADDRESS], stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            assert "serving" in process.stderr.readline()
+            process.terminate()
+            assert "Traceback" not in process.stderr.read()
+        assert process.returncode == 0

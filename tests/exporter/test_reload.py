@@ -127,7 +127,7 @@ def test_a_reload_applies_without_losing_counters_or_live_sessions(
         exporter.hang_up()
         exporter.said(
             r"spendtree.yaml read again: metrics.max_session_series is 30 \(was 20000\); "
-            r"customer names always shown: 'acme'$"
+            r"customer names always shown: 'acme'\"$"
         )
         exporter.until("calls_total", "customer", {"first": 1, "_other": 2})
         assert exporter.samples("session_cost_usd_total") == before
@@ -150,8 +150,8 @@ def test_an_invalid_file_is_told_and_changes_nothing_and_the_next_one_counts(
         config.write_text("metrics:\n  max_series: 30000\n  max_customers: many\n")
         exporter.hang_up()
         exporter.said(
-            r"ERROR .*spendtree.yaml:3: metrics.max_customers: 'many' is not a count of names; "
-            "the settings stay as they were"
+            r"level=error .*spendtree.yaml:3: metrics.max_customers: 'many' is not a count of "
+            "names; the settings stay as they were"
         )
         assert exporter.by("exporter_series_limit", "part") == {
             "session": 20_000,
@@ -164,7 +164,7 @@ def test_an_invalid_file_is_told_and_changes_nothing_and_the_next_one_counts(
 
         config.write_text("metrics: {max_series: 30000, max_customers: 1}\n")
         exporter.hang_up()
-        exporter.said(r"read again: metrics.max_series is 30000 \(was 100000\)$")
+        exporter.said(r"read again: metrics.max_series is 30000 \(was 100000\)\"$")
         assert exporter.by("exporter_series_limit", "part")["standing"] == 10_000
 
         exporter.hang_up()

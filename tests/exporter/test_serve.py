@@ -1,6 +1,7 @@
 """Addresses, sockets, and serving beside the program's own work."""
 
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,7 +9,14 @@ import pytest
 from spendtree.errors import ConfigurationError
 from spendtree.store.memory import MemoryStore
 from spendtree_exporter.app import create_app
-from spendtree_exporter.serve import listen, parse_address, serving, url_of
+from spendtree_exporter.serve import (
+    closing_socket,
+    listen,
+    listen_on,
+    parse_address,
+    serving,
+    url_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +61,39 @@ def test_serving_beside_the_program_ends_with_its_block() -> None:
 
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/-/healthy")
+
+
+def test_a_unix_socket_is_served_and_its_file_goes_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "exporter.sock"
+    with closing_socket(listen_on(f"unix:{path}")) as sock:
+        assert url_of(sock) == f"unix:{path}"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+    assert not path.exists()
+
+
+def test_a_unix_socket_in_use_is_refused_and_one_left_behind_is_replaced(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/exporter.sock"
+    with (
+        listen_on(address),
+        pytest.raises(OSError, match=r"exporter\.sock: Address already in use"),
+    ):
+        listen_on(address)
+
+    with closing_socket(listen_on(address)) as sock:
+        assert url_of(sock) == address
+
+
+def test_a_file_that_is_no_socket_is_never_replaced(tmp_path: Path) -> None:
+    letter = tmp_path / "letter"
+    letter.write_text("Dear reader")
+
+    with pytest.raises(OSError, match="in use"):
+        listen_on(f"unix:{letter}")
+    assert letter.read_text() == "Dear reader"
+
+
+def test_a_unix_socket_has_a_full_path() -> None:
+    with pytest.raises(ConfigurationError, match="full path"):
+        listen_on("unix:exporter.sock")

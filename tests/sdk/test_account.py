@@ -1,4 +1,4 @@
-"""The ledger's rules on values: admission, endings, late truth, transfers; all small cases tried."""
+"""The ledger's rules on values: admission, endings, late truth, transfers, small cases in full."""
 
 from itertools import product
 

@@ -573,6 +573,32 @@ def test_a_waiter_that_is_cancelled_leaves_the_line_and_nothing_else() -> None:
     assert events(tracker, Kind.DENIED) == []
 
 
+def test_a_waiter_has_left_the_line_when_its_cancellation_is_seen() -> None:
+    tracker = made()
+    seen: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await tracker.call("m", **TWO_CENTS).__aenter__()
+        except asyncio.CancelledError:
+            seen.append(tracker.lines.busy(("session/s",)))
+            raise
+
+    async def main() -> None:
+        async with tracker.session("s", ceiling="0.02"):
+            async with tracker.call("m", **TWO_CENTS) as first:
+                task = asyncio.create_task(wait())
+                await asyncio.sleep(0)
+                assert tracker.lines.busy(("session/s",)) == "session/s"
+                task.cancel()
+                await asyncio.wait([task])
+                first.record(NOTHING)
+
+    asyncio.run(main())
+
+    assert seen == [""]
+
+
 def test_waiters_are_told_when_what_they_wait_for_was_spent() -> None:
     tracker = made()
     joined = watch_line(tracker)

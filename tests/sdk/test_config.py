@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spendtree.config import (
     AgentSettings,
@@ -19,6 +21,9 @@ from spendtree.config import (
     Step,
     load_config,
 )
+from spendtree.config.describing import describe
+from spendtree.config.loading import AGENT, PAYER, PERIOD, SECTIONS, SESSION
+from spendtree.config.sections import CONTRACT, METRICS
 from spendtree.errors import ConfigurationError
 
 WHOLE = """
@@ -311,6 +316,7 @@ def test_a_mapping_is_not_changed_and_later_changes_of_it_change_nothing() -> No
         ("agents:\n  <<: {}\n", "spendtree.yaml:2: agents: merge keys (<<) are not understood"),
         ("agents:\n  [a]: {}\n", "spendtree.yaml:2: agents: a key is no text"),
         ("mode: warn\n mode: x\n", "spendtree.yaml:2: is no YAML: mapping values are not allowed"),
+        ("agents: " + "[" * 5000 + "]" * 5000, "spendtree.yaml: is nested too deeply"),
         ("a: 1\n---\nb: 2\n", "spendtree.yaml:2: is no YAML: but found another document"),
     ],
 )
@@ -390,3 +396,32 @@ def test_yaml_is_loaded_only_for_a_file() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "False\n"
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["wait", "enforce", "skip", "0.5", "1e999999", "NaN", "-0"])
+)
+KEYS = st.sampled_from(
+    sorted({*SECTIONS, *SESSION, *AGENT, *PAYER, *PERIOD, *METRICS, *CONTRACT, "a", "", "day"})
+) | st.sampled_from(["wait", "fallback", "clamp", "floor", "seconds", "model", "min", "max"])
+DATA = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SECTIONS)), DATA, max_size=3))
+@settings(deadline=None)
+def test_whatever_stands_there_is_a_configuration_or_a_configuration_error(
+    data: dict[str, Any],
+) -> None:
+    try:
+        config = load_config(data)
+    except ConfigurationError:
+        return
+    shown = describe(config)
+    assert describe(load_config(shown)) == shown

@@ -22,7 +22,8 @@ from spendtree.event import Kind
 from spendtree.testing import FakeProvider, assert_books_balance
 
 CONFIG = {"prices": {"m": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"}}}
-TWO_CENTS: CallOptions = {"input_tokens": 1000, "max_output_tokens": 1000}
+TOKENS = 1000
+TWO_CENTS: CallOptions = {"input_tokens": TOKENS, "max_output_tokens": TOKENS}
 CEILING = Decimal("0.10")
 CALLS = 20
 AFFORDABLE = 5
@@ -36,7 +37,7 @@ def call(tracker: Spendtree, provider: FakeProvider) -> str:
     """Make one call; return how it went."""
     try:
         with tracker.call("m", **TWO_CENTS) as under:
-            under.record(provider.complete("m", **TWO_CENTS))  # type: ignore[misc]
+            under.record(provider.complete("m", input_tokens=TOKENS, max_output_tokens=TOKENS))
     except BudgetExceededError as error:
         return error.reason
     return "made"
@@ -44,7 +45,9 @@ def call(tracker: Spendtree, provider: FakeProvider) -> str:
 
 async def call_async(tracker: Spendtree, provider: FakeProvider) -> None:
     async with tracker.call("m", **TWO_CENTS) as under:
-        under.record(await provider.complete_async("m", **TWO_CENTS))  # type: ignore[misc]
+        under.record(
+            await provider.complete_async("m", input_tokens=TOKENS, max_output_tokens=TOKENS)
+        )
 
 
 def assert_five(tracker: Spendtree, session: Session, provider: FakeProvider) -> None:
@@ -104,12 +107,14 @@ def assert_counts(tracker: Spendtree) -> None:
 
 
 def fan_out_here(url: str, pipe: Connection) -> None:
-    """Serve rounds in a process: make this process' share of the calls of each session at once."""
+    """Serve rounds: join the session, wait for the start, make this process' share of calls."""
     tracker = Spendtree(url, CONFIG)
     with ThreadPoolExecutor(CALLS // PROCESSES) as pool:
         for session in iter(pipe.recv, ""):
             provider = FakeProvider()
             with tracker.session(session):
+                pipe.send("ready")
+                assert pipe.recv() == "go"
                 share = range(CALLS // PROCESSES)
                 futures = [pool.submit(call, tracker, provider) for _ in share]
                 results = [future.result() for future in futures]
@@ -122,9 +127,13 @@ def workers(url: str) -> Iterator[list[Any]]:
     """Start the processes once; each round is a message to all of them."""
     spawn = multiprocessing.get_context("spawn")
     pairs = [spawn.Pipe() for _ in range(PROCESSES)]
-    running = [spawn.Process(target=fan_out_here, args=(url, theirs)) for _, theirs in pairs]
+    running = [
+        spawn.Process(target=fan_out_here, args=(url, theirs), daemon=True) for _, theirs in pairs
+    ]
     for process in running:
         process.start()
+    for _, theirs in pairs:
+        theirs.close()  # so that a process that dies ends the wait for its answer
     try:
         yield [ours for ours, _ in pairs]
         for ours, _ in pairs:
@@ -136,9 +145,8 @@ def workers(url: str) -> Iterator[list[Any]]:
     finally:
         for process in running:
             process.join(60)
-        for pair in pairs:
-            for end in pair:
-                end.close()
+        for ours, _ in pairs:
+            ours.close()
     assert [process.exitcode for process in running] == [0] * PROCESSES
 
 
@@ -150,6 +158,9 @@ def test_five_of_twenty_calls_over_four_processes_reach_the_provider(tmp_path: P
             with tracker.session(ceiling=CEILING) as session:
                 for pipe in pipes:
                     pipe.send(session.id)
+                assert [pipe.recv() for pipe in pipes] == ["ready"] * PROCESSES
+                for pipe in pipes:
+                    pipe.send("go")
                 answers = [pipe.recv() for pipe in pipes]
             results = [result for some, _ in answers for result in some]
             assert sorted(results) == ["exhausted"] * (CALLS - AFFORDABLE) + ["made"] * AFFORDABLE

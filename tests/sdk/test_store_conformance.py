@@ -533,6 +533,8 @@ def test_loading_is_all_or_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match=ENVELOPE.id):
         store.load([SESSION], LOADED)
     assert trace(store) == ([], [], 0, [])
+    assert store.load([SESSION, ENVELOPE], LOADED) == 6, "nothing of the failure is remembered"
+    assert log(store) == [e._replace(seq=n) for n, e in enumerate(LOADED, 1)]
 
 
 def test_a_loaded_lapse_takes_late_truth(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""A writer killed with SIGKILL at random moments: nothing acknowledged is lost, the next goes on."""
+"""A writer killed with SIGKILL at random moments: what it acknowledged is there, others go on."""
 
 import os
 import random
@@ -24,6 +24,8 @@ WHO = Context("s", agent="writer", level=1, path=tuple(account.id for account in
 WHAT = Request("openai", "gpt-4o")
 ACKNOWLEDGMENT = 17
 """Bytes of one: the call's id and how it ended, as its kind's number."""
+OPENING = 0
+"""What stands for that kind before the writer opens the file."""
 
 WRITER = """
 import sys
@@ -37,6 +39,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SI
 
 def write(url: str) -> None:
     """Hold and end calls without end; say each one's end on stdout only when it is booked."""
+    acknowledge(b"\0" * 16, OPENING)
     store = open_store(url)
     lapsed = store.lapse_abandoned(now=5, idle=10**18)
     assert lapsed <= 2, "only the dead predecessor's last two holds were open"
@@ -44,14 +47,19 @@ def write(url: str) -> None:
         [(account, CAP) for account in ACCOUNTS],
         Event(0, Kind.SESSION_OPENED, 1, b"s" * 16, WHO),
     )
-    kept, turn = b"", 0
+    last, turn = new_id(), 0
+    hold(store, last)
     while True:
         turn += 1
         id = new_id()
-        store.hold(id, WHO.path, 10, context=WHO, request=WHAT, at=1)
-        if turn % 5 == 0:  # stays open while others end, so that there is something to abandon
-            kept, id = id, kept or id
-        acknowledge(id, end(store, id, turn))
+        hold(store, id)
+        # Each ends after the next has begun, so that there is always something to abandon.
+        acknowledge(last, end(store, last, turn))
+        last = id
+
+
+def hold(store: Store, id: bytes) -> None:
+    store.hold(id, WHO.path, 10, context=WHO, request=WHAT, at=1)
 
 
 def end(store: Store, id: bytes, turn: int) -> int:
@@ -73,18 +81,19 @@ def killed(url: str, chance: random.Random) -> list[tuple[bytes, int]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, bufsize=0) as writer:
         assert writer.stdout is not None
         said = b""
-        # Wait for a random number of acknowledgments, none included, then spin for less than a
-        # call takes: the kill falls anywhere within a verb.
-        for _ in range(chance.choice((0, 1, 2, 30))):
+        # Wait for a random number of acknowledgments, then spin for about as long as the opening
+        # or a call takes: the kill falls anywhere within.
+        count = chance.choice((1, 2, 3, 30))
+        for _ in range(count):
             said += writer.stdout.read(ACKNOWLEDGMENT) or b""
-        for _ in range(chance.randrange(3_000)):
+        for _ in range(chance.randrange(200_000 if count == 1 else 3_000)):
             pass
         writer.kill()
         said += writer.stdout.read() or b""
         assert writer.wait(30) == -signal.SIGKILL, "it ended by itself"
     whole = len(said) // ACKNOWLEDGMENT * ACKNOWLEDGMENT
     chunks = [said[at : at + ACKNOWLEDGMENT] for at in range(0, whole, ACKNOWLEDGMENT)]
-    return [(chunk[:16], chunk[16]) for chunk in chunks]
+    return [(chunk[:16], chunk[16]) for chunk in chunks if chunk[16] != OPENING]
 
 
 def check(path: Path, acknowledged: list[tuple[bytes, int]]) -> int:
@@ -105,6 +114,7 @@ def check(path: Path, acknowledged: list[tuple[bytes, int]]) -> int:
     ended = Counter((event.id, event.kind) for event in log)
     assert set(acknowledged) <= set(ended), "an acknowledged end is lost"
     assert max(ended.values()) == 1
+    assert held[1] <= 2, "only the last writer's holds were not lapsed by a successor"
     assert not {id for (id,) in ids} & {event.id for event in log}, "ended, and open still"
     return int(held[1])
 

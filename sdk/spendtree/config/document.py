@@ -32,6 +32,8 @@ def read_document(file: str) -> tuple[Place, Any]:
         raise ConfigurationError(f"{where}: is no YAML: {error.problem or error}") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{file}: is no YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{file}: is nested too deeply") from None
     lines: dict[Path, int] = {}
     place = Place(file, lines)
     return place, None if root is None else _Reading(lines).data(place, root)

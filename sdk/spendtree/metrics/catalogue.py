@@ -200,6 +200,22 @@ CATALOGUE: tuple[Family, ...] = (
         help="Sessions that are open.",
     ),
     Family(
+        name="exporter_writer",
+        kind="gauge",
+        help="1 if this exporter writes to the store, 0 if another one does and this one reads.",
+    ),
+    Family(
+        name="exporter_received_spans_total",
+        kind="counter",
+        labels=("result",),
+        help="Spans received over OTLP: accepted, or rejected because they cannot be read.",
+    ),
+    Family(
+        name="exporter_pending_spans",
+        kind="gauge",
+        help="Spans received whose trace is not complete yet; they are recorded once it is.",
+    ),
+    Family(
         name="exporter_scrape_duration_seconds",
         kind="gauge",
         unit="seconds",

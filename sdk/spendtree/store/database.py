@@ -1,4 +1,4 @@
-"""One SQLite file: opening, schema steps, connections, locks, forks, retries, the WAL's size.
+"""One SQLite file: schema steps, connections, locks, forks, retries, the WAL's size.
 
 Nothing here knows what a hold is. Errors of sqlite3 leave this module as StoreError.
 """
@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from spendtree.errors import LedgerConflictError, StoreError, StoreUnavailableError
+from spendtree.store.place import check_place
 
 APPLICATION_ID = 0x53504E44  # "SPND": tells our files from other people's databases
 SQLITE_NEEDED = (3, 37)
@@ -23,10 +24,6 @@ BUSY_SECONDS = 10.0
 WAL_LIMIT = 16 << 20
 WAL_CHECK_EVERY = 64
 """Commits between two looks at the WAL's size: at 30 kB a call that is 2 MB of imprecision."""
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"}
-    | {"glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.s3fs"}
-)
 SCHEMA = os.path.join(os.path.dirname(__file__), "schema")
 
 _ADVICE = {
@@ -75,7 +72,7 @@ class Database:
         """Rows written, or commits, since the last look at the WAL's size."""
         self.generation = 0
         """Grows in a forked child: what was cached about this process is then another's."""
-        _check_place(self.path, create)
+        check_place(self.path, create)
         with self.lock, self.translated():
             self._connect()
         _watch_forks(self)
@@ -292,55 +289,6 @@ def _translation(error: Exception) -> tuple[type[StoreError], str]:
         return StoreError, _TOO_LARGE
     kind = StoreUnavailableError if code in _ADVICE and code not in _FINAL else StoreError
     return kind, _ADVICE.get(code, "unexpected: please report")
-
-
-def _check_place(path: str, create: bool) -> None:
-    directory = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(directory):
-        raise StoreError(f"store {path}: there is no directory {directory}; create it first")
-    if os.path.isdir(path):
-        raise StoreError(f"store {path}: that is a directory; name a file in it")
-    kind = _file_system(directory)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise StoreError(
-            f"store {path}: {kind} is a network file system, where SQLite's locks do not hold; "
-            "put the store on a local disk"
-        )
-    if os.path.exists(path):
-        return
-    if not create:
-        raise StoreError(
-            f"store {path}: there is no such file; check --store or SPENDTREE_STORE, or record "
-            "something first (`spendtree demo`, `spendtree import`)"
-        )
-    try:
-        # Exclusively: closing a file that another thread has opened in SQLite meanwhile would give
-        # up its locks, since POSIX locks belong to the process.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise StoreError(
-            f"store {path}: it cannot be created ({error.strerror}); check that {directory} is "
-            "writable for this user"
-        ) from error
-
-
-def _file_system(directory: str) -> str:
-    """Return the type of the file system that holds a directory, "" where nobody tells."""
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
-            table = [line.split(" ")[1:3] for line in mounts]
-    except OSError:
-        return ""
-    real = os.path.realpath(directory)
-    best = ("", "")
-    for point, kind in table:
-        point = point.replace("\\040", " ")
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best[0]):
-            best = (point, kind)
-    return best[1]
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:

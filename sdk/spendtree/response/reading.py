@@ -1,0 +1,233 @@
+"""Walks the table of shapes over a response or over the events of its stream. Knows no provider."""
+
+import functools
+import json
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from spendtree.response.shapes import COST_PLACES, MODEL_PATHS, SHAPES, Shape
+from spendtree.usage import Usage
+
+_Counts = dict[str, int]
+
+
+def usage_of(response: Any) -> Usage | None:
+    """Return what a response says it used, in tokens; None if it does not say all of it.
+
+    `response` is a parsed body, a client's object, or a collection of a stream's events (parsed,
+    objects, or lines of text): their counts are cumulative, so the last stated of each is taken,
+    and a stream cut off before its last event states none. A live stream is not read, since that
+    would take its events away. Raises UsageError if the counts contradict each other.
+    """
+    for events in _readings(response):
+        said = _Statements(events)
+        for shape in SHAPES:
+            counts = _counts(said, shape)
+            if not counts.keys().isdisjoint(shape.marker):
+                return _summed(said, shape, counts)
+    return None
+
+
+def model_of(response: Any) -> str:
+    """Return the model that a response, or the events of its stream, names; "" if it names none."""
+    for events in _readings(response):
+        for path in MODEL_PATHS:
+            for event in events:
+                model = _find(event, path)
+                if isinstance(model, str) and model:
+                    return model
+    return ""
+
+
+def reported_cost(response: Any) -> Decimal | None:
+    """Return the dollars that a response says it cost (OpenRouter does), None if it does not.
+
+    With a key of one's own the provider behind OpenRouter sends a bill, too: both are added, and
+    the cost is not known where that one is not told.
+    """
+    costs: list[Decimal | None] = []
+    for events in _readings(response):
+        said = _Statements(events)
+        for place in COST_PLACES:
+            costs += [_cost(usage) for usage in said.at(place) if _find(usage, "cost") is not None]
+    return costs[-1] if costs else None
+
+
+def _cost(usage: Any) -> Decimal | None:
+    cost = _dollars(_find(usage, "cost"))
+    if cost is None or _find(usage, "is_byok") is not True:
+        return cost
+    upstream = _dollars(_find(usage, "cost_details.upstream_inference_cost"))
+    return None if upstream is None else cost + upstream
+
+
+def _dollars(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        return None
+    try:
+        dollars = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return dollars if dollars.is_finite() and dollars >= 0 else None
+
+
+class _Statements:
+    """The usage objects of some events, by the place where they stand; each looked up once."""
+
+    def __init__(self, events: Collection[Any]) -> None:
+        self._events = events
+        self._at: dict[str, list[Any]] = {}
+
+    def at(self, place: str) -> list[Any]:
+        if place not in self._at:
+            found = (_find(event, place) for event in self._events)
+            self._at[place] = [usage for usage in found if usage is not None]
+        return self._at[place]
+
+
+def _readings(response: Any) -> Iterator[Collection[Any]]:
+    """Yield what to read: the response itself, then, if it is a collection, its events."""
+    yield (response,)
+    if isinstance(response, Collection) and not isinstance(response, (Mapping, str, bytes)):
+        yield [parsed for event in response if (parsed := _event(event)) is not None]
+
+
+def _event(event: Any) -> Any:
+    """Return a stream's event; one that is a line of text, or wraps its bytes, is parsed."""
+    wrapped = _find(event, "chunk.bytes")  # Bedrock's InvokeModelWithResponseStream
+    text = event if wrapped is None else wrapped
+    if not isinstance(text, (str, bytes)):
+        return event
+    try:
+        line = text if isinstance(text, str) else text.decode()
+        return json.loads(line.removeprefix("data:"))
+    except ValueError:  # comments, names of events, [DONE]
+        return None
+
+
+def _counts(said: _Statements, shape: Shape) -> _Counts:
+    """Return what is stated in a shape, of each bucket the last that is."""
+    counts: _Counts = {}
+    for place in shape.places:
+        for usage in said.at(place):
+            counts |= _stated(usage, shape)
+        if place == shape.opening:
+            counts.pop("output", None)
+    return counts
+
+
+def _stated(usage: Any, shape: Shape) -> _Counts:
+    counts: _Counts = {}
+    for bucket, paths in shape.counts.items():
+        for path in paths:
+            tokens = _count(usage, path)
+            if tokens is not None:
+                counts[bucket] = tokens
+                break
+    return counts
+
+
+def _summed(said: _Statements, shape: Shape, counts: _Counts) -> Usage | None:
+    """Return the usage, from its parts if it states them: the counts beside them leave some out."""
+    usage = _usage(shape, counts)
+    lists = [_find(usage, shape.parts) for usage in said.at(shape.places[-1])]
+    parts = lists[-1] if shape.parts and lists else None
+    if usage is None or not parts:
+        return usage
+    usages = [_usage(shape, _stated(part, shape)) for part in parts]
+    return _total(usages, usage.reasoning_tokens)
+
+
+def _total(usages: Iterable[Usage | None], reasoning: int) -> Usage | None:
+    known = [usage for usage in usages if usage is not None]
+    outputs = sum(usage.output_tokens for usage in known)
+    return Usage(
+        sum(usage.input_tokens for usage in known),
+        outputs,
+        sum(usage.cache_read_tokens for usage in known),
+        sum(usage.cache_write_tokens for usage in known),
+        sum(usage.cache_write_1h_tokens for usage in known),
+        min(reasoning, outputs),
+    )
+
+
+def _usage(shape: Shape, counts: _Counts) -> Usage | None:
+    """Return the disjoint buckets; None if input or output is neither stated nor follows."""
+    inputs = counts.get("input", 0 if shape.omits_zero_input else None)
+    if inputs is None:
+        return None
+    inputs += counts.get("tool_input", 0)
+    read, written = counts.get("cache_read", 0), counts.get("cache_write", 0)
+    written_1h = counts.get("cache_write_1h", 0)
+    if shape.inclusive:
+        if read + written > inputs:
+            # OpenRouter counts what was read as written too, for a model that stores it again.
+            written = max(written - read, 0)
+        inputs -= read + written
+    reasoning = counts.get("reasoning", 0)
+    outputs = _outputs(shape, counts, inputs + read + written)
+    if outputs is None:
+        return None
+    return Usage(
+        inputs,
+        outputs,
+        read,
+        max(written - written_1h, 0),
+        written_1h,
+        # Some count more reasoning than output (MiniMax: 11 of 10); output is what is billed.
+        min(reasoning, outputs),
+    )
+
+
+def _outputs(shape: Shape, counts: _Counts, inputs: int) -> int | None:
+    """Return the output: as stated, or what the stated total leaves for it if that is more.
+
+    It is more where reasoning is billed but counted in the total only (xAI, Gemini's chat
+    completions), and all there is where a provider leaves a zero out.
+    """
+    stated = counts.get("output")
+    if stated is not None and shape.reasoning_beside:
+        stated += counts.get("reasoning", 0)
+    rest = counts["total"] - inputs if "total" in counts else None
+    known = [tokens for tokens in (stated, rest) if tokens is not None]
+    return max(known, default=None)
+
+
+def _count(usage: Any, path: str) -> int | None:
+    if "[" not in path:
+        return _number(_find(usage, path))
+    before, _, rest = path.partition("[")
+    condition, _, after = rest.partition("]")
+    key, _, wanted = condition.partition("=")
+    items = _find(usage, before) or ()
+    chosen = [item for item in items if not key or _find(item, key) == wanted]
+    counts = [_number(_find(item, after.removeprefix("."))) for item in chosen]
+    known = [tokens for tokens in counts if tokens is not None]
+    return sum(known) if known else None
+
+
+def _number(value: Any) -> int | None:
+    """Return a count: an integer, also as text (headers) or as a float (Titan, Cohere's client)."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+
+
+def _find(thing: Any, path: str) -> Any:
+    for key in _keys(path):
+        if type(thing) is dict or isinstance(thing, Mapping):
+            thing = thing.get(key)
+        else:
+            thing = getattr(thing, key, None)
+        if thing is None:
+            return None
+    return thing
+
+
+@functools.cache
+def _keys(path: str) -> tuple[str, ...]:
+    return tuple(path.split(".")) if path else ()

@@ -1,0 +1,60 @@
+"""Where a store's file may lie, told before SQLite is asked. Nothing here opens a database."""
+
+import os
+
+from spendtree.errors import StoreError
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"}
+    | {"glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.s3fs"}
+)
+
+
+def check_place(path: str, create: bool) -> None:
+    """Make the file, empty and for its user alone, unless it is there; StoreError says why not."""
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        raise StoreError(f"store {path}: there is no directory {directory}; create it first")
+    if os.path.isdir(path):
+        raise StoreError(f"store {path}: that is a directory; name a file in it")
+    kind = _file_system(directory)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"store {path}: {kind} is a network file system, where SQLite's locks do not hold; "
+            "put the store on a local disk"
+        )
+    if os.path.exists(path):
+        return
+    if not create:
+        raise StoreError(
+            f"store {path}: there is no such file; check --store or SPENDTREE_STORE, or record "
+            "something first (`spendtree demo`, `spendtree import`)"
+        )
+    try:
+        # Exclusively: closing a file that another thread has opened in SQLite meanwhile would give
+        # up its locks, since POSIX locks belong to the process.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreError(
+            f"store {path}: it cannot be created ({error.strerror}); check that {directory} is "
+            "writable for this user"
+        ) from error
+
+
+def _file_system(directory: str) -> str:
+    """Return the type of the file system that holds a directory, "" where nobody tells."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+            table = [line.split(" ")[1:3] for line in mounts]
+    except OSError:
+        return ""
+    real = os.path.realpath(directory)
+    best = ("", "")
+    for point, kind in table:
+        point = point.replace("\\040", " ")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best[0]):
+            best = (point, kind)
+    return best[1]
