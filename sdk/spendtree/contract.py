@@ -4,10 +4,10 @@ A result becomes input of the agent above, so an overlong report is cost moved t
 Who delivers, what is recorded and what is raised is not decided here.
 """
 
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
+from unicodedata import category, east_asian_width
 
 from spendtree.errors import ConfigurationError
 
@@ -36,15 +36,17 @@ class Contract:
                 raise ConfigurationError(
                     f"{name}: {limit!r} is no number of tokens; give 0 or more"
                 )
-        if None not in (self.min_tokens, self.max_tokens) and self.min_tokens > self.max_tokens:  # type: ignore[operator]
+        least, most = self.min_tokens, self.max_tokens
+        if least is not None and most is not None and least > most:
             raise ConfigurationError(
-                f"min_tokens {self.min_tokens} is more than max_tokens {self.max_tokens}: "
-                "no result could keep to both"
+                f"min_tokens {least} is more than max_tokens {most}: no result could keep to both"
             )
         if self.mode not in get_args(Mode):
             raise ConfigurationError(
                 f"mode: {self.mode!r} is not one of {', '.join(get_args(Mode))}"
             )
+        if self.mode == "truncate" and most is None:
+            raise ConfigurationError("mode: 'truncate' needs max_tokens, to know where to cut")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +68,8 @@ class Verdict:
 def check(contract: Contract, text: str | None, tokens: int, count: Tokens) -> Verdict:
     """Return what to deliver of a result of `tokens` tokens, and how it breaks the contract.
 
-    `text` is None where only the number is known: there is nothing to cut then, and a number
-    above the limit is delivered as the limit, since that is what the caller may pass on. `count`
-    is called only to cut.
+    `text` is None where only the number is known: nothing can be cut then, and what was told is
+    delivered as it is. `count` is called only to cut.
     """
     over, under = _excess(contract, tokens)
     if not over and not under:
@@ -78,14 +79,10 @@ def check(contract: Contract, text: str | None, tokens: int, count: Tokens) -> V
         return Verdict(
             text=text, tokens=tokens, violation="min", excess_tokens=under, refused=refused
         )
-    delivered, size = text, tokens
-    if contract.mode == "truncate":
-        limit = contract.max_tokens or 0
-        delivered = None if text is None else cut(text, limit, count)
-        size = limit if delivered is None else count(delivered)
-    return Verdict(
-        text=delivered, tokens=size, violation="max", excess_tokens=over, refused=refused
-    )
+    if contract.mode == "truncate" and text is not None:
+        text = cut(text, contract.max_tokens or 0, count)
+        tokens = count(text)
+    return Verdict(text=text, tokens=tokens, violation="max", excess_tokens=over, refused=refused)
 
 
 def _excess(contract: Contract, tokens: int) -> tuple[int, int]:
@@ -128,14 +125,18 @@ def _good_end(text: str, end: int) -> int:
     """Return the last place at or before `end` between two words, else between two characters."""
     if end >= len(text):
         return end
-    place = end
-    while place > 0 and not (text[place].isspace() or text[place - 1].isspace()):
-        place -= 1
-    if text[:place].strip():
-        return place
+    for place in range(end, max(end - _LONGEST_WORD, 0), -1):
+        if _between_words(text, place) and not _joined(text, place):
+            return place
     while end > 0 and _joined(text, end):
         end -= 1
     return end
+
+
+def _between_words(text: str, place: int) -> bool:
+    """Return whether a word may end here: at a space, or beside a script that uses none."""
+    beside = (text[place - 1], text[place])
+    return any(each.isspace() or east_asian_width(each) in ("W", "F") for each in beside)
 
 
 def _joined(text: str, place: int) -> bool:
@@ -148,7 +149,7 @@ def _joined(text: str, place: int) -> bool:
     before, after = text[place - 1], text[place]
     if before == "\r" and after == "\n":
         return True
-    if unicodedata.category(after) in ("Mn", "Me", "Mc") or after in _JOINERS:
+    if category(after) in ("Mn", "Me", "Mc") or after in _JOINERS:
         return True
     if before == _ZERO_WIDTH_JOINER or _in(after, _EMOJI_MODIFIERS) or _in(after, _TAGS):
         return True
@@ -170,8 +171,12 @@ def _in(character: str, ranges: tuple[tuple[int, int], ...]) -> bool:
     return any(first <= ord(character) <= last for first, last in ranges)
 
 
+_LONGEST_WORD = 80
+"""Characters to look back for a space: beyond, it is no word (a link, a hash, a line of base64)."""
+
 _ZERO_WIDTH_JOINER = "\u200d"
-_JOINERS = frozenset("\u200c\u200d")
+_JOINERS = frozenset("\u200c\u200d\u0e33\u0eb3")
+"""Besides the zero-width joiners, the vowels AM of Thai and Lao, which are letters by category."""
 _EMOJI_MODIFIERS = ((0x1F3FB, 0x1F3FF),)
 _TAGS = ((0xE0020, 0xE007F),)
 _FLAG_LETTERS = ((0x1F1E6, 0x1F1FF),)
