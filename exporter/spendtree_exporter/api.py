@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from spendtree.errors import StoreError
@@ -148,6 +149,16 @@ class _Doors:
         raise NotFoundError(
             f"there is no {request.url.path}; {BASE}/openapi.json tells what there is"
         )
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Answer what no door took: in the API as every other problem, elsewhere as plain text."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if request.url.path.startswith("/api/"):
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return problem(error.status_code, detail, headers)
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, headers)
 
 
 def _sums(sums: dict[str, Any]) -> dict[str, Any]:

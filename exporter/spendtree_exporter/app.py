@@ -9,17 +9,23 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from spendtree.metrics import Fold
+from spendtree.pricing import PriceBook
 from spendtree.store import Store
-from spendtree_exporter import pages
+from spendtree_exporter import api, pages, site
 from spendtree_exporter.follow import Follower
+from spendtree_exporter.gather import Gatherer, Patience
 from spendtree_exporter.keeper import SESSION_IDLE_SECONDS, Keeper
+from spendtree_exporter.layout import HEADERS
 from spendtree_exporter.negotiate import format_for, wants_gzip
+from spendtree_exporter.otlp import Receiver
 from spendtree_exporter.own import VERSION
+from spendtree_exporter.queries import Queries
 from spendtree_exporter.render import Own
 from spendtree_exporter.scrape import Scrapes
 
@@ -33,22 +39,34 @@ def create_app(
     telemetry_path: str = "/metrics",
     fold: Fold | None = None,
     session_idle_seconds: float = SESSION_IDLE_SECONDS,
+    receive: PriceBook | None = None,
+    patience: Patience | None = None,
 ) -> Starlette:
-    """Return the exporter of a store: `telemetry_path`, `/-/healthy`, `/-/ready` and `/`.
+    """Return the exporter of a store: metrics at `telemetry_path`, health, API and pages.
 
     It follows the store while it runs; `fold` is an empty Fold with other limits than usual. The
-    store stays the caller's, who closes it afterwards. `state.follower` is the Follower.
+    store stays the caller's, who closes it afterwards. `state.follower` is the Follower. With
+    prices to `receive` by, it takes spans at `/v1/traces`, and keeps them as `patience` says.
     """
     follower = Follower(store, fold=fold)
     keeper = Keeper(store, session_idle_seconds=session_idle_seconds)
-    doors = _Doors(follower, keeper, telemetry_path)
+    queries = Queries(store)
+    gatherer = None if receive is None else Gatherer(store, receive, patience=patience)
+    receiver = Receiver(gatherer, keeper)
+    doors = _Doors(follower, keeper, receiver, telemetry_path)
     routes = [
         Route(telemetry_path, doors.metrics),
         Route("/-/healthy", doors.healthy),
         Route("/-/ready", doors.ready),
         Route("/", doors.landing),
+        *api.routes(queries),
+        *site.routes(queries),
     ]
-    app = Starlette(routes=routes, lifespan=doors.lifespan)
+    if gatherer is not None:
+        routes.append(Route("/v1/traces", receiver.traces, methods=["POST"]))
+    app = Starlette(
+        routes=routes, lifespan=doors.lifespan, exception_handlers={HTTPException: api.refused}
+    )
     app.state.follower = follower
     return app
 
@@ -56,9 +74,12 @@ def create_app(
 class _Doors:
     """The endpoints, around one follower."""
 
-    def __init__(self, follower: Follower, keeper: Keeper, telemetry_path: str) -> None:
+    def __init__(
+        self, follower: Follower, keeper: Keeper, receiver: Receiver, telemetry_path: str
+    ) -> None:
         self._follower = follower
         self._keeper = keeper
+        self._receiver = receiver
         self._telemetry_path = telemetry_path
         self._scrapes = Scrapes(follower, self._own)
 
@@ -67,11 +88,13 @@ class _Doors:
         """Follow the store while the application runs."""
         self._follower.start()
         self._keeper.start()
+        self._receiver.start()
         try:
             yield
         finally:
-            await run_in_threadpool(self._keeper.stop)
-            await run_in_threadpool(self._follower.stop)
+            # The lock is given up last: until then what was received is being written.
+            for stop in (self._receiver.stop, self._keeper.stop, self._follower.stop):
+                await run_in_threadpool(stop)
 
     async def metrics(self, request: Request) -> Response:
         """Answer a scrape, in the format and encoding that it asks for.
@@ -115,7 +138,8 @@ class _Doors:
                 series=follower.fold.session_series + follower.fold.standing_series,
                 live_sessions=follower.fold.live_sessions,
                 lag_seconds=follower.lag_seconds,
-            )
+            ),
+            headers=HEADERS,
         )
 
     def _unready(self) -> str:
@@ -126,8 +150,4 @@ class _Doors:
         return f"not ready: reading the log, {follower.events_read:,} events so far"
 
     def _own(self) -> Own:
-        return {
-            "exporter_writer": [((), int(self._keeper.writer))],
-            "exporter_received_spans_total": [(("accepted",), 0), (("rejected",), 0)],
-            "exporter_pending_spans": [((), 0)],
-        }
+        return {"exporter_writer": [((), int(self._keeper.writer))], **self._receiver.own()}

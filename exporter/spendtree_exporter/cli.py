@@ -13,12 +13,15 @@ from typing import Annotated
 
 import typer
 
+from spendtree.config import load_config
 from spendtree.errors import ConfigurationError, SpendtreeError
 from spendtree.metrics import Fold
+from spendtree.pricing import PriceBook
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree_exporter.app import create_app
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.logs import log_to_stderr
+from spendtree_exporter.otlp import check_installed
 from spendtree_exporter.own import VERSION
 from spendtree_exporter.reload import Settings, changes, read_settings, reloading
 from spendtree_exporter.serve import closing_socket, listen_on, serve_on, url_of
@@ -75,6 +78,14 @@ def export(
     telemetry_path: Annotated[
         str, typer.Option("--web.telemetry-path", help="Where the metrics are served.")
     ] = "/metrics",
+    receive: Annotated[
+        bool,
+        typer.Option(
+            "--web.enable-otlp-receiver",
+            help="Take OpenTelemetry spans at POST /v1/traces (OTLP/HTTP).",
+            show_default=True,
+        ),
+    ] = False,
     level: Annotated[
         _Level, typer.Option("--log.level", help="Least severe message that is logged.")
     ] = _Level.info,
@@ -92,18 +103,28 @@ def export(
         # Until the server listens to them: a signal then is no failure either.
         signal.signal(number, _end)
     try:
-        _run(store, config_file, listen_address, telemetry_path)
+        _run(store, config_file, listen_address, telemetry_path, receive=receive)
     except (SpendtreeError, OSError) as error:
         typer.echo(f"spendtree-exporter: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def _run(url: str, config_file: Path | None, addresses: Sequence[str], telemetry_path: str) -> None:
+def _run(
+    url: str,
+    config_file: Path | None,
+    addresses: Sequence[str],
+    telemetry_path: str,
+    *,
+    receive: bool,
+) -> None:
     _check_path(telemetry_path)
+    if receive:
+        check_installed()
     settings = read_settings(config_file)
     with closing(open_store(url, create=False)) as store, _listening(addresses) as sockets:
         fold = Fold(store.id, limits=settings.limits, linger_us=settings.linger_us)
-        app = create_app(store, telemetry_path=telemetry_path, fold=fold)
+        prices = PriceBook(load_config(config_file).prices) if receive else None
+        app = create_app(store, telemetry_path=telemetry_path, fold=fold, receive=prices)
         with reloading(config_file, app.state.follower, settings):
             for sock in sockets:
                 log.info("serving %s%s for %s", url_of(sock), telemetry_path, store.url)

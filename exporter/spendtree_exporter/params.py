@@ -2,6 +2,7 @@
 
 import binascii
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
@@ -10,8 +11,13 @@ from spendtree_exporter.queries import Place
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_LONGEST = 1_000
-"""Characters of a parameter shown in a message, and most of a cursor."""
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d))?", re.ASCII
+)
+"""A date, or date and time of RFC 3339: day, hour and minute, second, fraction, offset."""
+
+_LONGEST = 10_000
+"""Characters of the longest cursor that is looked at."""
 
 
 class InvalidError(ValueError):
@@ -19,22 +25,22 @@ class InvalidError(ValueError):
 
 
 class Params:
-    """The parameters of one query. Each reader returns None for one that is not given, or empty."""
+    """The parameters of one query. Each reader returns None for one that is not given."""
 
     def __init__(self, items: Iterable[tuple[str, str]], known: Collection[str]) -> None:
         self._values: dict[str, str] = {}
         for name, value in items:
             if name not in known:
                 raise InvalidError(
-                    f"there is no parameter {_shown(name)}; there are {', '.join(known)}"
+                    f"there is no parameter {_shown(name)}; known: {', '.join(known) or 'none'}"
                 )
             if name in self._values:
                 raise InvalidError(f"{name} is given more than once")
             self._values[name] = value
 
     def text(self, name: str) -> str | None:
-        """Return a text."""
-        return self._values.get(name) or None
+        """Return a text, which may be empty."""
+        return self._values.get(name)
 
     def one_of(self, name: str, allowed: Collection[str]) -> str | None:
         """Return one of some words."""
@@ -69,7 +75,7 @@ class Params:
         return int(value)
 
     def time(self, name: str) -> int | None:
-        """Return a time as microseconds since 1970 UTC; without an offset it is read as UTC."""
+        """Return a time as microseconds since 1970 UTC; a date is its midnight in UTC."""
         value = self.text(name)
         return None if value is None else _micros(name, value)
 
@@ -99,18 +105,18 @@ def cursor(sort: str, place: Place | None) -> str | None:
 
 
 def _micros(name: str, value: str) -> int:
-    # RFC 3339 admits leap seconds and lower case, fromisoformat neither.
-    text = value.upper()
-    if text[17:19] == "60":
-        text = f"{text[:17]}59{text[19:]}"
+    match = _TIME.fullmatch(value)
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
+        if match is None:
+            raise ValueError
+        # RFC 3339 admits leap seconds, fractions of any length and lower case.
+        day, clock, second, fraction, offset = match.groups("")
+        clock = f"{clock}:{min(second, '59')}{fraction[:7]}" if clock else "00:00:00"
+        moment = datetime.fromisoformat(f"{day}T{clock}{offset.upper() or 'Z'}")
         return (moment - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError):
         raise InvalidError(
-            f"{name}: {_shown(value)} is no time; write it like 2026-01-31T12:00:00Z"
+            f"{name}: {_shown(value)} is no time; write it like 2026-01-31T12:00:00Z or 2026-01-31"
         ) from None
 
 

@@ -169,10 +169,16 @@ class Queries:
 
 _LAST = 2**63
 
-_PLACES = {
-    "started": lambda row: Place(row.started or 0, row.session),
-    "cost": lambda row: Place(row.sums.cost, row.session),
-}
+
+def _by_start(row: SessionSummary) -> Place:
+    return Place(row.started or 0, row.session)
+
+
+def _by_cost(row: SessionSummary) -> Place:
+    return Place(row.sums.cost, row.session)
+
+
+_PLACES = {"started": _by_start, "cost": _by_cost}
 
 
 def _matches(row: _Row, wanted: Filter) -> bool:

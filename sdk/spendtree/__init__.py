@@ -13,19 +13,22 @@ from spendtree.default import (
 from spendtree.errors import (
     BudgetExceededError,
     ConfigurationError,
+    ContractError,
     EnvelopeExhaustedError,
     ImportFormatError,
     LedgerConflictError,
     MoneyError,
     ScopeError,
+    SkippedError,
     SpendtreeError,
     StoreError,
     StoreUnavailableError,
+    TransferError,
     UnknownPriceError,
     UsageError,
 )
 from spendtree.propagation import ThreadPoolExecutor
-from spendtree.scope import Agent, Cycle, Scope, Session, current
+from spendtree.scope import Agent, Cycle, Scope, Session, Warning, current
 from spendtree.tracker import Spendtree
 from spendtree.usage import Usage
 
@@ -34,6 +37,7 @@ __all__ = [
     "BudgetExceededError",
     "Call",
     "ConfigurationError",
+    "ContractError",
     "Cycle",
     "EnvelopeExhaustedError",
     "ImportFormatError",
@@ -42,14 +46,17 @@ __all__ = [
     "Scope",
     "ScopeError",
     "Session",
+    "SkippedError",
     "Spendtree",
     "SpendtreeError",
     "StoreError",
     "StoreUnavailableError",
     "ThreadPoolExecutor",
+    "TransferError",
     "UnknownPriceError",
     "Usage",
     "UsageError",
+    "Warning",
     "agent",
     "call",
     "configure",

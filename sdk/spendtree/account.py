@@ -42,18 +42,26 @@ def run_account(session: str, agent: str, run: str, customer: str = "", team: st
     return Account(f"run/{run}", "run", session, agent, customer, team)
 
 
+def payer_account(kind: str, name: str, period: str) -> Account:
+    """Return the account of a customer's or team's budget for one UTC period."""
+    id = f"{kind}/{period}/{name}"
+    return Account(id, kind, period=period, **{kind: name})
+
+
 class Terms(NamedTuple):
     """What is special about an account; nearly all have PLAIN ones.
 
     `reserved` is money of a session that standing reserved envelopes keep from everybody else;
     `standing` counts the runs that reserve this envelope now. `marks` are the warning marks, in
-    millionths of the cap and ascending, of which `passed` have been reached.
+    millionths of the cap and ascending, of which `passed` have been reached; `due` is the spent
+    and presumed money at which the next one is (None: there is none).
     """
 
     reserved: int = 0
     standing: int = 0
     marks: tuple[int, ...] = ()
     passed: int = 0
+    due: int | None = None
 
 
 PLAIN = Terms()
@@ -237,7 +245,7 @@ def conclude(
     changed) a mark that is now above is one to cross again.
     """
     balances = list(after)
-    if all(balance.terms is PLAIN for balance in balances):
+    if not rearm and all(map(is_plain, balances)):
         return balances, ()
     names = [name for name, _ in before]
     moved = carved(list(zip(names, balances, strict=True))) - carved(before)
@@ -252,7 +260,7 @@ def conclude(
             new = terms.marks[terms.passed : passed]
             crossings += [Crossing(name, mark, balance.cap, used) for mark in new]
         if passed > terms.passed or rearm:
-            terms = terms._replace(passed=passed)
+            terms = terms._replace(passed=passed, due=due(balance.cap, terms.marks, passed))
         balances[index] = balance._replace(terms=terms)
     return balances, tuple(crossings)
 
@@ -264,12 +272,22 @@ def _passed(balance: Balance) -> int:
     return sum((spent + presumed) * 1_000_000 >= cap * mark for mark in terms.marks)
 
 
-def threshold(balance: Balance) -> int | None:
-    """Return the spent and presumed money at which the next warning is due, None if none is."""
-    cap, _, _, _, terms = balance
-    if not cap or terms.passed >= len(terms.marks):
-        return None
-    return -(-cap * terms.marks[terms.passed] // 1_000_000)
+def due(cap: int | None, marks: tuple[int, ...], passed: int) -> int | None:
+    """Return the spent and presumed money at which the next mark is, None if there is none."""
+    return -(-cap * marks[passed] // 1_000_000) if cap and passed < len(marks) else None
+
+
+def warning(cap: int | None, marks: tuple[int, ...]) -> Terms:
+    """Return the terms of a new account with warning marks."""
+    return Terms(marks=marks, due=due(cap, marks, 0)) if marks else PLAIN
+
+
+def is_plain(balance: Balance) -> bool:
+    """Tell whether nothing follows from what was just done to an account."""
+    terms = balance.terms
+    return terms is PLAIN or (
+        not terms.standing and (terms.due is None or balance.spent + balance.presumed < terms.due)
+    )
 
 
 def reserve(

@@ -6,44 +6,39 @@ request, nothing here raises over a response that was paid for.
 
 import logging
 import os
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-from spendtree.account import Balance, Denial, Grant
+from spendtree.account import Balance, Denial, kind_of
 from spendtree.bound import input_tokens as bound_input_tokens
+from spendtree.config import Step
+from spendtree.denial import account_name, budget_error
 from spendtree.ending import not_billed
 from spendtree.errors import (
     BudgetExceededError,
     ConfigurationError,
-    EnvelopeExhaustedError,
     ScopeError,
     StoreUnavailableError,
     UnknownPriceError,
     UsageError,
 )
-from spendtree.event import Context, Event, Kind, Request
+from spendtree.event import NO_CONTEXT, Context, Event, Kind, Request
 from spendtree.ids import new_id
 from spendtree.money import PICO_MAX, to_usd
-from spendtree.policy import Bell, TaskBell, in_event_loop
+from spendtree.policy import degrade
 from spendtree.response import usage_of
 from spendtree.usage import TOKENS_MAX, Usage
+from spendtree.waiting import Bell, TaskBell, in_event_loop, whereabouts
 
 if TYPE_CHECKING:
+    from spendtree.scope import Scope
     from spendtree.tracker import Spendtree
 
 log = logging.getLogger("spendtree")
 
-NOT_IN_LOOP = (
-    "a sync `with` inside a running event loop cannot wait for open holds to settle, since it "
-    "would block what it waits for: use `async with`"
-)
-
-BUSY_ADVICE = (
-    "open holds did not settle in time: hold less (a smaller max_output_tokens), or wait longer "
-    "(busy_timeout_seconds)"
-)
+_innermost: "ContextVar[Call | None]" = ContextVar("spendtree_call", default=None)
 
 
 class CallOptions(TypedDict, total=False):
@@ -54,6 +49,7 @@ class CallOptions(TypedDict, total=False):
     max_output_tokens: int | None
     input: Any
     purpose: str | None
+    optional: bool
 
 
 class Call:
@@ -65,6 +61,8 @@ class Call:
     """
 
     __slots__ = (
+        "_amount",
+        "_capped",
         "_context",
         "_data",
         "_held",
@@ -72,45 +70,49 @@ class Call:
         "_input",
         "_lenient",
         "_open",
+        "_outer",
         "_pid",
         "_request",
         "_run",
+        "_scope",
         "_sheet",
         "_started",
-        "_tracker",
         "_usage",
         "_void",
-        "capped",
+        "_where",
         "input_tokens",
         "max_output_tokens",
+        "optional",
+        "tracker",
     )
 
     def __init__(
         self,
         tracker: "Spendtree",
-        context: Context,
+        scope: "Scope | None",
         request: Request,
         *,
-        run: Any = None,
-        capped: bool = False,
         input_tokens: int | None = None,
         max_output_tokens: int | None = None,
         input: Any = None,
+        optional: bool = False,
         data: dict[str, Any] | None = None,
     ) -> None:
-        self._tracker = tracker
-        self._context = context
+        self.tracker = tracker
+        self._scope = scope
         self._request = request
-        self._run = run
-        self.capped = capped
         self.input_tokens = input_tokens
         self.max_output_tokens = max_output_tokens
+        self.optional = optional
         self._input = input
         self._data = data
         self._held = -1
+        self._lenient: Sequence[str] = ()
         self._open = False
+        self._outer: Call | None = None
         self._usage: Usage | None = None
         self._void = ""
+        self._where: object = None
 
     @property
     def id(self) -> str:
@@ -121,6 +123,21 @@ class Call:
     def held(self) -> Any:
         """Return the dollars reserved for this call, as `Decimal`."""
         return to_usd(max(self._held, 0))
+
+    @property
+    def model(self) -> str:
+        """Return the model to ask: another one than asked for where the policy fell back."""
+        return self._request.model
+
+    @property
+    def provider(self) -> str:
+        """Return the provider to ask, "" where none was named."""
+        return self._request.provider
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """Return what the policy did to make this call possible, in order."""
+        return tuple((self._data or {}).get("decisions", ()))
 
     def record(self, response: Any) -> None:
         """Note what was used: a `Usage`, or a provider's response that states it.
@@ -150,59 +167,87 @@ class Call:
     # Entering.
 
     def __enter__(self) -> Self:
-        answer = self._begin()
-        if answer is not None:
-            self._wait_blocking(answer)
+        denial = self._begin()
+        if denial is not None:
+            bell = Bell()
+            for seconds in degrade(self, denial, bell.ring, can_wait=not in_event_loop()):
+                bell.wait(seconds)
+        _innermost.set(self)
         return self
 
     async def __aenter__(self) -> Self:
-        answer = self._begin()
-        if answer is not None:
-            await self._wait_async(answer)
+        denial = self._begin()
+        if denial is not None:
+            bell = TaskBell()
+            waits = degrade(self, denial, bell.ring, can_wait=True)
+            try:
+                for seconds in waits:
+                    await bell.wait(seconds)
+            finally:
+                waits.close()  # a cancelled task leaves the line at once
+        _innermost.set(self)
         return self
 
     def _begin(self) -> Denial | None:
-        """Price and hold; a Denial that is returned says: busy, wait."""
+        """Price and hold; the Denial that is returned is the policy's to deal with."""
         if self._open or self._held >= 0:
             raise ScopeError("a call is made once; make a new one for each attempt")
-        ns = self._tracker.clock()
-        tracker, request = self._tracker, self._request
-        self._started = ns // 1000
+        tracker, scope, request = self.tracker, self._scope, self._request
+        ns = tracker.clock()
+        self._started = started = ns // 1000
         self._id = new_id(ns)
         self._pid = os.getpid()
+        outer: Call | None = _innermost.get()
+        while outer is not None and not outer._open:  # ended in another task or thread
+            outer = outer._outer
+        self._outer = outer
         self._sheet = tracker.prices.sheet(request.model, request.provider)
-        self._lenient = tracker.lenient(self._context) if self.capped else ()
-        amount = self._worst_case()
+        if scope is None:
+            self._context, self._capped, self._run = NO_CONTEXT, False, None
+        else:
+            self._context = context = scope.context_now(started)
+            self._capped = capped = scope.capped
+            if capped:
+                self._where = whereabouts()
+                self._lenient = tracker.lenient(context)
+            self._run = run = scope.run
+            if run is not None:
+                run.last_request = request
+                if self.max_output_tokens is None:
+                    self.max_output_tokens = run.max_output_tokens
+        self._amount = self._worst_case()
         if tracker.unsettled:
             tracker.retry_unsettled()
         if tracker.lines and not self._lenient:
             account = tracker.lines.busy(self._context.path)
             if account:
-                return self._behind(account, amount)
-        return self._ask(amount)
+                return self._behind(account)
+        return self.ask()
 
-    def _behind(self, account: str, amount: int) -> Denial:
-        """Queue up behind those who wait at an account; raises when no wait can help."""
+    def _behind(self, account: str) -> Denial:
+        """Queue up behind those who wait at an account, unless no wait can help."""
         for name, balance in self._capped_balances():
-            if amount > _unspent(balance):
-                raise self._denied(Denial(name, "exhausted", amount, balance))
-        balance = self._tracker.store.balance(account) or Balance()
-        return Denial(account, "busy", amount, balance)
+            if self._amount > _unspent(balance):
+                return Denial(name, "exhausted", self._amount, balance)
+        balance = self.tracker.store.balance(account) or Balance()
+        return Denial(account, "busy", self._amount, balance)
 
     def _capped_balances(self) -> Iterator[tuple[str, Balance]]:
         """Iterate over the accounts of the path that can refuse, outermost first."""
         for name in self._context.path:
-            balance = self._tracker.store.balance(name)
-            if balance is not None and balance.cap is not None:
+            balance = self.tracker.store.balance(name)
+            if balance is not None and balance.cap is not None and name not in self._lenient:
                 yield name, balance
 
-    def _ask(self, amount: int) -> Denial | None:
-        """Try to hold once; raises when it is no use to try again."""
+    def ask(self, floor: int | None = None) -> Denial | None:
+        """Try to hold once, at least `floor` pico-dollars; None if that is done."""
+        amount = self._amount
         try:
-            answer = self._tracker.store.hold(
+            answer = self.tracker.store.hold(
                 self._id,
                 self._context.path,
                 amount,
+                floor,
                 context=self._context,
                 request=self._request,
                 at=self._started,
@@ -211,34 +256,103 @@ class Call:
         except StoreUnavailableError as error:
             self._without_store(error)
             return None
-        if isinstance(answer, Grant):
-            self._held = amount
-            self._open = True
-            if answer.over:
-                self._tracker.would_deny(self._denied_event("exhausted", answer.over[0], amount))
-            return None
-        if answer.reason == "busy":
+        if isinstance(answer, Denial):
             return answer
-        raise self._denied(answer)
+        self._held = answer.amount
+        self._open = True
+        if answer.over:
+            self._would_deny(answer.over, amount)
+        return None
+
+    # What the steps of a policy do (see `spendtree.policy`).
+
+    @property
+    def policy(self) -> tuple[Step, ...]:
+        """Return the steps that this call's role tries when there is not money enough."""
+        return self.tracker.config.policy_for(self._context.agent)
+
+    @property
+    def context(self) -> Context:
+        """Return who this call is charged to."""
+        return self._context
+
+    def ask_clamped(self, floor_tokens: int) -> Denial | None:
+        """Try to hold for less output, but at least so many tokens."""
+        sheet, inputs, outputs = self._sheet, self.input_tokens, self.max_output_tokens
+        if sheet is None or inputs is None or outputs is None:
+            return self.ask()  # nothing is known to clamp
+        least = sheet.worst(inputs, min(floor_tokens, outputs), self._started)
+        denial = self.ask(floor=least)
+        if denial is None and 0 <= self._held < self._amount:
+            fits = sheet.affordable_output_tokens(self._held, inputs, self._started)
+            self.max_output_tokens = min(outputs, fits)
+            self.decide(f"clamped output from {outputs} to {self.max_output_tokens} tokens")
+        return denial
+
+    def switch(self, model: str, provider: str) -> bool:
+        """Ask another model from here on; False if its price is not known."""
+        before = self._request
+        request = before._replace(model=model, provider=provider or before.provider)
+        sheet = self.tracker.prices.sheet(request.model, request.provider)
+        if sheet is None or request == before:
+            return False
+        self._request, self._sheet = request, sheet
+        self._amount = self._worst_case()
+        if self._run is not None:
+            self._run.last_request = request
+        self.decide(f"fell back from {before.model} to {model}")
+        return True
+
+    def look_again(self, denial: Denial) -> Denial | None:
+        """Ask again if holds of dead processes stood in the way (rule 3)."""
+        return self.ask() if self.tracker.lapse_abandoned() else denial
+
+    def waits_for_itself(self, denial: Denial) -> bool:
+        """Tell whether it could only be granted once calls around it have ended.
+
+        Around it in the same task or thread: a task that was started inside a call may outlive it.
+        """
+        own, outer = 0, self._outer
+        while outer is not None:
+            if (
+                outer._open
+                and outer._where == self._where
+                and denial.account in outer._context.path
+            ):
+                own += outer._held
+            outer = outer._outer
+        return own > 0 and denial.requested > _unspent(denial.balance) - own
+
+    def waited(self, denial: Denial, seconds: float) -> None:
+        """Note how long it stood in line, and at which kind of account."""
+        more = {"waited_us": int(seconds * 1e6), "waited_at": kind_of(denial.account)}
+        self._data = {**(self._data or {}), **more}
+
+    def decide(self, decision: str) -> None:
+        """Note what the policy did."""
+        self._data = {**(self._data or {}), "decisions": [*self.decisions, decision]}
 
     def _worst_case(self) -> int:
-        sheet, capped = self._sheet, self.capped
+        sheet, capped = self._sheet, self._capped
         if sheet is None:
-            if capped and not self._lenient:
+            if capped and self._is_enforced():
                 request = self._request
-                self._tracker.record(self._denied_event("unknown_price", "", 0))
+                self.tracker.record(self._denied_event("unknown_price", "", 0))
                 raise UnknownPriceError(model=request.model, provider=request.provider)
             return 0
         inputs, outputs = self.input_tokens, self.max_output_tokens
-        if inputs is None and self._input is not None:
-            inputs = bound_input_tokens(self._input)
         window = sheet.context_window
+        if inputs is None and self._input is not None:
+            learned = self._run.learned.get(self._request.model) if self._run is not None else None
+            inputs = bound_input_tokens(
+                self._input, tokenizer=self.tracker.tokenizer, learned=learned, window=window
+            )
         if inputs is None or (window is not None and inputs > window):
             inputs = window
         if outputs is None:
             outputs = sheet.max_output_tokens or window
         if inputs is None or outputs is None:
-            if capped and not self._lenient:
+            if capped and self._is_enforced():
                 raise ConfigurationError(_unbounded(self._request.model, inputs))
             return 0
         if not (
@@ -256,71 +370,42 @@ class Call:
         amount = sheet.worst(inputs, outputs, self._started)
         return amount if amount <= PICO_MAX else PICO_MAX
 
+    def _is_enforced(self) -> bool:
+        """Tell whether a cap on the path refuses."""
+        return any(True for _ in self._capped_balances())
+
     def _without_store(self, error: StoreUnavailableError) -> None:
         """Rule 11: never spend unseen under a cap; without one go on, and count it."""
-        if self.capped and not self._lenient:
+        if self._capped and len(self._lenient) < len(self._context.path):
             raise error
-        self._tracker.unrecorded(error)
+        self.tracker.unrecorded(error)
 
-    # Waiting, first come first served, holding nothing.
-
-    def _wait_blocking(self, denial: Denial) -> None:
-        if in_event_loop():
-            if self._tracker.lapse_abandoned():  # whoever meets busy does so (rule 3)
-                again = self._ask(denial.requested)
-                if again is None:
-                    return
-                denial = again
-            raise self._denied(denial, advice=NOT_IN_LOOP)
-        bell = Bell()
-        for seconds in self._waits(denial, bell.ring):
-            bell.wait(seconds)
-
-    async def _wait_async(self, denial: Denial) -> None:
-        bell = TaskBell()
-        waits = self._waits(denial, bell.ring)
-        try:
-            for seconds in waits:
-                await bell.wait(seconds)
-        finally:
-            waits.close()  # a cancelled task leaves the line at once
-
-    def _waits(self, denial: Denial, ring: Callable[[], None]) -> Generator[float, None, None]:
-        """Yield seconds to wait until the hold is made; raises when time or money is gone."""
-        tracker = self._tracker
-        lines, amount = tracker.lines, denial.requested
-        deadline = time.monotonic() + tracker.config.busy_timeout_seconds
-        waiter = lines.join(denial.account, ring)
-        try:
-            while True:
-                if lines.is_first(waiter):
-                    tracker.lapse_abandoned()
-                    again = self._ask(amount)
-                    if again is None:
-                        return
-                    denial = again
-                    lines.move(waiter, denial.account)
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self._denied(denial, advice=BUSY_ADVICE)
-                yield min(left, lines.pause(waiter))
-        finally:
-            lines.leave(waiter)
-
-    def _denied(self, denial: Denial, advice: str = "") -> BudgetExceededError:
+    def denied(
+        self,
+        denial: Denial,
+        advice: str = "",
+        make: type[BudgetExceededError] | None = None,
+    ) -> BudgetExceededError:
         """Record the refusal, once per abandoned call, and return the error to raise."""
-        balance = self._tracker.store.balance(denial.account) or denial.balance
-        event = self._denied_event(denial.reason, denial.account, denial.requested)
-        self._tracker.record(event)
+        balance = self.tracker.store.balance(denial.account) or denial.balance
+        self.tracker.record(self._denied_event(denial.reason, denial.account, denial.requested))
         return budget_error(
             denial.account,
             denial.reason,
             denial.requested,
             balance,
-            name=_account_name(denial.account, self._context),
+            name=account_name(denial.account, self._context),
             affordable=self._affordable(denial.reason),
             advice=advice,
+            make=make,
         )
+
+    def _would_deny(self, over: tuple[str, ...], amount: int) -> None:
+        """Record what enforcing would have refused, where the mode is warn."""
+        warned = [name for name in over if self.tracker.mode_of(name, self._context) == "warn"]
+        if warned:
+            event = self._denied_event("exhausted", warned[0], amount)
+            self.tracker.record(event._replace(data={**(event.data or {}), "would": True}))
 
     def _affordable(self, reason: str) -> int | None:
         """Return the output that every account of the path could pay."""
@@ -337,14 +422,14 @@ class Call:
         return Event(
             0,
             Kind.DENIED,
-            self._tracker.clock() // 1000,
+            self.tracker.clock() // 1000,
             self._id,
             self._context,
             self._request,
             held=amount,
             status=status,
             started=self._started,
-            data={"account": account, "kind": account_kind(account)} if account else None,
+            data=self._with(account=account, kind=kind_of(account)) if account else self._data,
         )
 
     # Leaving.
@@ -355,6 +440,8 @@ class Call:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if _innermost.get() is self:
+            _innermost.set(self._outer)
         if self._open and os.getpid() == self._pid:  # a forked child settles nothing of its parent
             self._open = False
             self._end(error)
@@ -370,7 +457,7 @@ class Call:
     def _end(self, error: BaseException | None) -> None:
         usage = self._usage
         if usage is not None:
-            at = self._tracker.clock() // 1000
+            at = self.tracker.clock() // 1000
             sheet = self._sheet
             cost = None if sheet is None else sheet.cost(usage, self._started)
             status = "ok" if error is None else "failed"
@@ -408,7 +495,7 @@ class Call:
             Event(
                 0,
                 kind,
-                self._tracker.clock() // 1000,
+                self.tracker.clock() // 1000,
                 self._id,
                 self._context,
                 self._request,
@@ -424,48 +511,14 @@ class Call:
         return {**(self._data or {}), **more}
 
     def _finish(self, event: Event) -> None:
-        self._tracker.finish(event)
-        if self._run is not None:
-            self._run.add(event)
-
-
-def budget_error(
-    account: str,
-    reason: str,
-    requested: int,
-    balance: Balance,
-    *,
-    name: str,
-    affordable: int | None = None,
-    advice: str = "",
-) -> BudgetExceededError:
-    """Return the error for a refusal: of the agent's own accounts, or of those above it."""
-    kind = account_kind(account)
-    make = EnvelopeExhaustedError if kind in ("envelope", "run") else BudgetExceededError
-    return make(
-        account=account,
-        kind=kind,
-        name=name,
-        reason=reason,
-        requested=to_usd(requested),
-        free=to_usd(balance.free or 0),
-        cap=to_usd(balance.cap or 0),
-        spent=to_usd(balance.spent + balance.presumed),
-        held=to_usd(balance.held),
-        affordable_output_tokens=affordable,
-        advice=advice,
-    )
-
-
-def account_kind(account: str) -> str:
-    """Return what an account id names: session, envelope, run, customer or team."""
-    return account.partition("/")[0]
-
-
-def _account_name(account: str, context: Context) -> str:
-    """Return the name that a person knows an account by."""
-    rest = account.partition("/")[2]
-    return context.agent if account_kind(account) in ("envelope", "run") else rest
+        self.tracker.finish(event, self._scope)
+        run = self._run
+        if run is not None:
+            run.add(event)
+            if run.inbox_tokens and event.input_tokens:
+                run.inbox_tokens = 0  # what was delivered has been read
+            if self._input is not None and self._usage is not None:
+                run.learn(self._request.model, self._input, self._usage)
 
 
 def _unspent(balance: Balance) -> int:

@@ -8,10 +8,13 @@ The axis is who must act::
     │   ├── UsageError (ValueError)           token counts that contradict each other
     │   ├── ConfigurationError (ValueError)   spendtree.yaml or an argument
     │   ├── ScopeError (RuntimeError)         a session, agent or call used the wrong way
+    │   ├── TransferError (ValueError)        money that cannot be moved; the message says why
+    │   ├── ContractError (ValueError)        a result that its agent's output contract refuses
     │   └── ImportFormatError (ValueError)    a trace file that cannot be read
     ├── the budget
     │   ├── BudgetExceededError               session, customer or team is exhausted: stop
     │   │   └── EnvelopeExhaustedError        this agent or run is: the coordinator may go on
+    │   │       └── SkippedError              work marked optional was left out for lack of money
     │   └── UnknownPriceError                 a capped call whose price nobody knows
     └── the store
         └── StoreError                        the store is not usable as it stands
@@ -25,14 +28,17 @@ from typing import Any
 __all__ = [
     "BudgetExceededError",
     "ConfigurationError",
+    "ContractError",
     "EnvelopeExhaustedError",
     "ImportFormatError",
     "LedgerConflictError",
     "MoneyError",
     "ScopeError",
+    "SkippedError",
     "SpendtreeError",
     "StoreError",
     "StoreUnavailableError",
+    "TransferError",
     "UnknownPriceError",
     "UsageError",
 ]
@@ -56,6 +62,14 @@ class ConfigurationError(SpendtreeError, ValueError):
 
 class ScopeError(SpendtreeError, RuntimeError):
     """A session, agent or call was used in a way that cannot be booked rightly."""
+
+
+class TransferError(SpendtreeError, ValueError):
+    """Money that cannot be moved between accounts; nothing was changed."""
+
+
+class ContractError(SpendtreeError, ValueError):
+    """A result that its agent's output contract refuses: too long or too short, in tokens."""
 
 
 class ImportFormatError(SpendtreeError, ValueError):
@@ -116,6 +130,10 @@ class BudgetExceededError(SpendtreeError):
 
 class EnvelopeExhaustedError(BudgetExceededError):
     """One agent's envelope or one run's max_cost has no money; the coordinator may go on."""
+
+
+class SkippedError(EnvelopeExhaustedError):
+    """Work marked optional was left out for lack of money, as the agent's policy says."""
 
 
 class UnknownPriceError(SpendtreeError):

@@ -1,134 +1,124 @@
-"""Waiting for money: who is next at which account, within this process.
+"""What a call tries when there is not money enough for it, in the order of its role's policy.
 
-First come first served, holding nothing. A waiter is woken when a hold of its account ends here;
-the first in line also looks again by itself, since other processes' holds end unseen.
+Each step either gets the call its hold, or leaves the refusal to the next. What a step did is noted
+on the call. The steps' names and settings are those of `spendtree.config.steps`.
 """
 
-import random
-import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
-POLL_SECONDS = (0.005, 0.025)
-"""Between looks of the first in line, at random: processes must not look in step."""
+from spendtree.account import Denial
+from spendtree.config import Step
+from spendtree.errors import SkippedError
 
-IDLE_SECONDS = 1.0
-"""Between looks of those behind, in case that a wake-up was lost with its thread."""
+if TYPE_CHECKING:
+    from spendtree.call import Call
+
+Waits = Generator[float, None, "Denial | None"]
+"""Yields seconds to wait; returns None when the hold is made, else the refusal that stands."""
+
+NOT_IN_LOOP = (
+    "a sync `with` inside a running event loop cannot wait for open holds to settle, since it "
+    "would block what it waits for: use `async with`"
+)
+BUSY_ADVICE = (
+    "open holds did not settle in time: hold less (a smaller max_output_tokens), or wait longer "
+    "(busy_timeout_seconds)"
+)
+OWN_HOLD = (
+    "the call around this one holds that money, and would only settle after it: end it first, or "
+    "hold less there"
+)
 
 
-class Waiter:
-    """One place in one line."""
-
-    __slots__ = ("account", "wake")
-
-    def __init__(self, account: str, wake: Callable[[], None]) -> None:
-        self.account = account
-        self.wake = wake
-
-
-class Lines:
-    """The lines of waiters, one per account that refused somebody."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lines: dict[str, deque[Waiter]] = {}
-
-    def __bool__(self) -> bool:
-        """Tell whether anybody waits."""
-        return bool(self._lines)
-
-    def busy(self, path: Iterable[str]) -> str:
-        """Return the first account of the path at which somebody waits, else ""."""
-        for account in path:
-            if account in self._lines:
-                return account
-        return ""
-
-    def join(self, account: str, wake: Callable[[], None]) -> Waiter:
-        """Queue up at an account."""
-        waiter = Waiter(account, wake)
-        with self._lock:
-            self._lines.setdefault(account, deque()).append(waiter)
-        return waiter
-
-    def move(self, waiter: Waiter, account: str) -> None:
-        """Queue up at the account that refuses now, if it is another one."""
-        if waiter.account == account:
+def degrade(
+    call: "Call", denial: Denial, ring: Callable[[], None], *, can_wait: bool
+) -> Generator[float, None, None]:
+    """Walk the policy; yields seconds to wait, returns with the hold made, raises without it."""
+    advice = ""
+    for step in call.policy:
+        if step.name == "wait":
+            if denial.reason != "busy":
+                continue
+            again: Denial | None = denial
+            if call.waits_for_itself(denial):
+                advice = OWN_HOLD
+            elif can_wait:
+                again = yield from _wait(call, denial, ring, step)
+                advice = BUSY_ADVICE
+            else:
+                again = call.look_again(denial)
+                advice = NOT_IN_LOOP
+        elif step.name in ENDS:
+            raise ENDS[step.name](call, denial, advice)
+        else:
+            again = STEPS[step.name](call, denial, step)
+        if again is None:
             return
-        self.leave(waiter)
-        waiter.account = account
-        with self._lock:
-            self._lines.setdefault(account, deque()).append(waiter)
-
-    def leave(self, waiter: Waiter) -> None:
-        """Go, with or without money; the next in line takes a look."""
-        with self._lock:
-            line = self._lines.get(waiter.account)
-            if line is None or waiter not in line:
-                return
-            line.remove(waiter)
-            if not line:
-                del self._lines[waiter.account]
-            following = line[0] if line else None
-        if following is not None:
-            following.wake()
-
-    def is_first(self, waiter: Waiter) -> bool:
-        """Tell whether it is this waiter's turn."""
-        line = self._lines.get(waiter.account)
-        return line is not None and line[0] is waiter
-
-    def wake(self, path: Iterable[str]) -> None:
-        """Tell the first in line at each account that money may be free."""
-        with self._lock:
-            first = [self._lines[account][0] for account in path if account in self._lines]
-        for waiter in first:
-            waiter.wake()
-
-    def pause(self, waiter: Waiter) -> float:
-        """Return the seconds after which a waiter looks again unasked."""
-        return random.uniform(*POLL_SECONDS) if self.is_first(waiter) else IDLE_SECONDS
+        denial = again
+    raise call.denied(denial, advice)
 
 
-class Bell:
-    """What wakes a waiting thread."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.ring = self._event.set
-
-    def wait(self, seconds: float) -> None:
-        """Wait until it rings, or so long."""
-        self._event.wait(seconds)
-        self._event.clear()
-
-
-class TaskBell:
-    """What wakes a waiting asyncio task, from whatever thread."""
-
-    def __init__(self) -> None:
-        import asyncio  # noqa: PLC0415 - 40 ms that a program without a loop need not pay
-
-        self._asyncio = asyncio
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-
-    def ring(self) -> None:
-        """Wake the task; a loop that is closed has nobody waiting."""
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._event.set)
-
-    async def wait(self, seconds: float) -> None:
-        """Wait until it rings, or so long; cancellation passes through."""
-        with suppress(TimeoutError):
-            async with self._asyncio.timeout(seconds):
-                await self._event.wait()
-        self._event.clear()
+def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) -> Waits:
+    """Stand in line until the hold is made, the money is gone, or the time is up."""
+    tracker = call.tracker
+    lines, started = tracker.lines, time.monotonic()
+    seconds = tracker.config.busy_timeout_seconds if step.seconds is None else step.seconds
+    waiter = lines.join(denial.account, ring)
+    try:
+        while True:
+            if lines.is_first(waiter):
+                tracker.lapse_abandoned()
+                again = call.ask()
+                if again is None or again.reason == "exhausted":
+                    call.waited(denial, time.monotonic() - started)
+                    return again
+                denial = again
+                lines.move(waiter, denial.account)
+            left = started + seconds - time.monotonic()
+            if left <= 0:
+                call.waited(denial, time.monotonic() - started)
+                return denial
+            yield min(left, lines.pause(waiter))
+    finally:
+        lines.leave(waiter)
 
 
-def in_event_loop() -> bool:
-    """Tell whether this thread runs an asyncio event loop right now."""
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None
+def _clamp(call: "Call", denial: Denial, step: Step) -> Denial | None:
+    """Take less output, but at least the floor."""
+    return call.ask_clamped(step.floor or 1)
+
+
+def _fall_back(call: "Call", denial: Denial, step: Step) -> Denial | None:
+    """Ask another model, if its price is known."""
+    if not call.switch(step.model, step.provider):
+        return denial
+    return call.ask()
+
+
+def _reallocate(call: "Call", denial: Denial, step: Step) -> Denial | None:
+    """Take over what finished agents left unused."""
+    if not call.tracker.reallocate(call, denial):
+        return denial
+    return call.ask()
+
+
+def _skip(call: "Call", denial: Denial, advice: str) -> Exception:
+    """Leave optional work out; other work is refused."""
+    if not call.optional:
+        return call.denied(denial, advice)
+    call.decide("skipped")
+    return call.denied(denial, "it is optional and was skipped", SkippedError)
+
+
+def _refuse(call: "Call", denial: Denial, advice: str) -> Exception:
+    return call.denied(denial, advice)
+
+
+STEPS: dict[str, Callable[["Call", Denial, Step], Denial | None]] = {
+    "clamp": _clamp,
+    "fallback": _fall_back,
+    "reallocate": _reallocate,
+}
+ENDS: dict[str, Callable[["Call", Denial, str], Exception]] = {"skip": _skip, "refuse": _refuse}

@@ -13,20 +13,30 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from spendtree.account import Account, Balance
-from spendtree.call import Call, CallOptions, account_kind, budget_error
-from spendtree.config import Config, load_config
-from spendtree.errors import StoreError, StoreUnavailableError
-from spendtree.event import NO_CONTEXT, Context, Event, Kind, Request
+from spendtree import transfers
+from spendtree.account import Account, Balance, Denial, kind_of
+from spendtree.bound import Tokenizer
+from spendtree.call import Call, CallOptions
+from spendtree.config import AccountKind, Config, Mode, load_config
+from spendtree.denial import account_name, budget_error
+from spendtree.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    StoreError,
+    StoreUnavailableError,
+    UnknownPriceError,
+)
+from spendtree.event import Context, Event, Kind, Request
 from spendtree.ids import new_id
-from spendtree.money import Money, to_pico
-from spendtree.policy import Lines
+from spendtree.money import PICO_PER_USD, Money, to_pico, to_usd
 from spendtree.pricing import PriceBook
 from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions, current
 from spendtree.store import DEFAULT_URL, open_store
-from spendtree.store.protocol import Store
+from spendtree.store.protocol import Reservation, Store
+from spendtree.usage import Usage
+from spendtree.waiting import Lines
 
 if TYPE_CHECKING:
     from spendtree.tree import SessionTree
@@ -49,8 +59,8 @@ class Spendtree:
 
     `store` is a URL (`sqlite:///spend.db`, `memory:`) or an open store; without it SPENDTREE_STORE,
     else `sqlite:///spendtree.db`. `config` is a path or a mapping; without it SPENDTREE_CONFIG,
-    else defaults. `clock` returns nanoseconds since 1970 UTC. Raises StoreError and
-    ConfigurationError.
+    else defaults. `clock` returns nanoseconds since 1970 UTC, `tokenizer` the tokens of a text
+    (tighter bounds than bytes give). Raises StoreError and ConfigurationError.
     """
 
     def __init__(
@@ -59,20 +69,21 @@ class Spendtree:
         config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         *,
         clock: Callable[[], int] = time.time_ns,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         if config is None:
             config = os.environ.get("SPENDTREE_CONFIG") or None
-        self.config: Config = load_config(config)
-        self.prices = PriceBook(self.config.prices)
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._configure(load_config(config))
         if store is None:
             store = os.environ.get("SPENDTREE_STORE") or DEFAULT_URL
         self.store: Store = open_store(store) if isinstance(store, str) else store
         self.clock = clock
+        self.tokenizer = tokenizer
         self.lines = Lines()
         self.unsettled: list[Event] = []
         self.unrecorded_calls = 0
         self._lock = threading.Lock()
-        self._open_sessions = 0
         self._swept = 0.0
         if hasattr(os, "register_at_fork"):
             child = weakref.WeakMethod(self._after_fork_in_child)
@@ -109,8 +120,8 @@ class Spendtree:
 
         `input_tokens` and `max_output_tokens` bound what it can cost; instead of the first give
         `input`, the text or messages themselves. Without either the model's limits are the bound.
-        `provider` helps to find the price, `purpose` says why the call is made. Outside any scope
-        it is recorded as unattributed.
+        `provider` helps to find the price, `purpose` says why the call is made, `optional` marks
+        what a policy may skip. Outside any scope it is recorded as unattributed.
         """
         return self.call_in(current(), model, **options)
 
@@ -124,33 +135,27 @@ class Spendtree:
         max_output_tokens: int | None = None,
         input: Any = None,
         purpose: str | None = None,
+        optional: bool = False,
     ) -> Call:
         """Return a call charged to a scope, None for none; the options are those of `call`."""
-        request = Request(provider, model, purpose or _purpose.get())
-        if scope is None:
-            data = {"unattributed": self._why_unattributed()}
-            return Call(
-                self,
-                NO_CONTEXT,
-                request,
-                input_tokens=input_tokens,
-                max_output_tokens=max_output_tokens,
-                input=input,
-                data=data,
-            )
-        run = scope.run
-        if max_output_tokens is None and run is not None:
-            max_output_tokens = run.max_output_tokens
         return Call(
             self,
-            scope.context_now(),
-            request,
-            run=run,
-            capped=scope.capped,
+            scope,
+            Request(provider, model, purpose or _purpose.get()),
             input_tokens=input_tokens,
             max_output_tokens=max_output_tokens,
             input=input,
+            optional=optional,
+            data={"unattributed": self._why_unattributed()} if scope is None else None,
         )
+
+    def agent_in(self, scope: Scope | None, name: str, **options: Unpack[AgentOptions]) -> Agent:
+        """Return a run below a scope, None for the current one."""
+        return Agent(self, scope, name, **options)
+
+    def cycle_in(self, scope: Scope | None) -> Cycle:
+        """Return the next routing cycle below a scope, None for the current one."""
+        return Cycle(self, scope)
 
     @staticmethod
     @contextmanager
@@ -199,19 +204,59 @@ class Spendtree:
         chosen = default if value is None else value
         return None if chosen is None else to_pico(chosen, what=what)
 
+    @staticmethod
+    def marks(fractions: Sequence[Money]) -> tuple[int, ...]:
+        """Return warning marks given as fractions of a cap, in millionths, ascending."""
+        marks = sorted(to_pico(each, what="warn_at") for each in fractions)
+        if any(not 0 < mark <= PICO_PER_USD or mark % 1_000_000 for mark in marks):
+            raise ConfigurationError(
+                f"warn_at={list(fractions)!r}: give fractions of the cap above 0, at most 1, of "
+                "at most six decimals"
+            )
+        return tuple(dict.fromkeys(mark // 1_000_000 for mark in marks))
+
+    def configured_marks(self, kind: str, name: str) -> tuple[int, ...]:
+        """Return the warning marks that the configuration gives an account."""
+        return self.marks(self.config.marks_for(_account_kind(kind), name))
+
     def lenient(self, context: Context) -> Sequence[str]:
-        """Return the accounts that book but do not refuse: none when caps are enforced."""
-        return () if self.config.mode == "enforce" else context.path
+        """Return the accounts that book but do not refuse: none when all caps are enforced."""
+        if self._enforces_all:
+            return ()
+        return [name for name in context.path if self.mode_of(name, context) != "enforce"]
+
+    def mode_of(self, account: str, context: Context) -> Mode:
+        """Return the mode of an account in a call's path."""
+        kind = _account_kind(kind_of(account))
+        return self.config.mode_for(kind, context.customer, context.team)
+
+    def reconfigure(self, config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> None:
+        """Take another configuration; live sessions go on under it.
+
+        Modes, policies, prices and the budgets of customers and teams apply from the next call;
+        ceilings, envelopes and max_cost of what is open stay as they were opened.
+        """
+        self._configure(load_config(config))
+        for session in list(self._sessions):
+            session.reconfigured()
+
+    def _configure(self, config: Config) -> None:
+        self.config = config
+        self.prices = PriceBook(config.prices)
+        own = [*config.customers.values(), *config.teams.values()]
+        self._enforces_all = (
+            config.mode == "enforce"
+            and not config.modes
+            and all(payer.mode in (None, "enforce") for payer in own)
+        )
 
     def session_opened(self, session: Session) -> None:
-        """Count an open session of this process."""
-        with self._lock:
-            self._open_sessions += 1
+        """Remember an open session of this process."""
+        self._sessions.add(session)
 
     def session_closed(self, session: Session) -> None:
-        """Count an open session of this process off."""
-        with self._lock:
-            self._open_sessions -= 1
+        """Forget a session of this process."""
+        self._sessions.discard(session)
 
     def open_run(
         self,
@@ -219,62 +264,132 @@ class Spendtree:
         accounts: Sequence[tuple[Account, int | None]],
         at: int,
         data: dict[str, Any] | None,
+        marks: Mapping[str, tuple[int, ...]],
+        reservation: Reservation | None,
     ) -> None:
         """Record a run's start and open its accounts, unless nothing is left to start it with."""
-        self.check_money_left(run, {account.id: cap for account, cap in accounts})
+        self.check_money_left(
+            run, {account.id: cap for account, cap in accounts}, least=run.min_cost or 0
+        )
         event = Event(
             0, Kind.RUN_OPENED, at, bytes.fromhex(run.id), run.context, started=at, data=data
         )
-        self.store.open(accounts, event)
+        opened = self.store.open(accounts, event, marks=marks, reserve=reservation)
+        if opened.denial is not None:
+            raise self._not_started(
+                run, opened.denial, "the session has not that much free to reserve"
+            )
 
-    def check_money_left(self, scope: Scope, caps: Mapping[str, int | None] = NOTHING) -> None:
-        """Raise the budget's error if an account of the scope has nothing left to spend.
+    def close_run(self, event: Event, reservation: Reservation | None) -> None:
+        """Record a run's end and give back what it reserved; a store that fails is logged."""
+        if reservation is None:
+            self.record(event)
+            return
+        try:
+            self.store.release(reservation, event)
+        except StoreError as error:
+            log.warning("a reserved envelope could not be released: %s", error)
+        if self.lines:
+            self.lines.wake(reservation)
+
+    def check_money_left(
+        self, scope: Scope, caps: Mapping[str, int | None] = NOTHING, *, least: int = 0
+    ) -> None:
+        """Raise the budget's error if an account of the scope has nothing left, or not `least`.
 
         `caps` are those that accounts not open yet will be opened with.
         """
-        if not scope.capped or self.config.mode != "enforce":
+        if not scope.capped:
             return
         for account in scope.context.path:
             balance = self.store.balance(account) or Balance(caps.get(account))
-            if _is_empty(balance):
-                at = self.clock() // 1000
-                data = {"account": account, "kind": account_kind(account), "spawn": True}
-                self.record(
-                    Event(
-                        0,
-                        Kind.DENIED,
-                        at,
-                        new_id(),
-                        scope.context,
-                        status="exhausted",
-                        started=at,
-                        data=data,
-                    )
-                )
-                raise budget_error(
-                    account,
-                    "exhausted",
-                    0,
-                    balance,
-                    name=scope.context.agent or scope.context.session,
-                    advice="nothing is left to start with",
-                )
+            if balance.cap is None or self.mode_of(account, scope.context) != "enforce":
+                continue
+            if balance.cap - balance.spent - balance.presumed < max(least, 1):
+                denial = Denial(account, "exhausted", least, balance)
+                raise self._not_started(scope, denial, "nothing is left to start with")
 
-    def finish(self, event: Event) -> None:
+    def _not_started(self, scope: Scope, denial: Denial, advice: str) -> BudgetExceededError:
+        """Record that a session or a run was refused its start, and return the error to raise."""
+        at = self.clock() // 1000
+        account, reason, requested, balance = denial
+        data = {"account": account, "kind": kind_of(account), "spawn": True}
+        self.record(
+            Event(
+                0,
+                Kind.DENIED,
+                at,
+                new_id(),
+                scope.context,
+                held=requested,
+                status=reason,
+                started=at,
+                data=data,
+            )
+        )
+        name = account_name(account, scope.context)
+        return budget_error(account, reason, requested, balance, name=name, advice=advice)
+
+    def finish(self, event: Event, scope: Scope | None = None) -> None:
         """End a hold by its event. Never raises: a response that was paid for comes first."""
         try:
             if event.kind == Kind.LAPSE:
-                self.store.lapse(event.id, event)
+                settlement = self.store.lapse(event.id, event)
             else:
-                self.store.settle(event.id, event.cost, event)
+                settlement = self.store.settle(event.id, event.cost, event)
         except StoreUnavailableError as error:
             with self._lock:
                 self.unsettled.append(event)
             log.warning("a call could not be settled and will be again, its hold stays: %s", error)
         except Exception:
             log.exception("a call could not be settled, its hold stays")
+        else:
+            session = None if scope is None else scope._session
+            if session is not None and session.telling.active:
+                session.telling.after(settlement.warned)
         if self.lines:
             self.lines.wake(event.context.path)
+
+    def money_moved(self, accounts: Sequence[str], session: Session) -> None:
+        """Wake who waits for these accounts, and tell of marks that are reached now."""
+        if self.lines:
+            self.lines.wake(accounts)
+        session.telling.after(True)
+
+    def transfer(
+        self,
+        session: Session,
+        source: str | Agent,
+        target: str | Agent,
+        amount: Money,
+        reason: str,
+    ) -> None:
+        """Move unused money within a session; see `Session.transfer`."""
+        transfers.transfer(self, session, source, target, amount, reason)
+
+    def reallocate(self, call: Call, denial: Denial) -> bool:
+        """Give the refusing account what finished agents of its session left."""
+        return transfers.reallocate(self, call, denial)
+
+    def worst_case(
+        self, model: str, provider: str, input_tokens: int, max_output_tokens: int
+    ) -> Decimal:
+        """Return the most dollars that a call can cost; UnknownPriceError without a price."""
+        sheet = self.prices.sheet(model, provider)
+        if sheet is None:
+            raise UnknownPriceError(model=model, provider=provider)
+        return to_usd(sheet.worst(input_tokens, max_output_tokens, self.clock() // 1000))
+
+    def input_cost(self, request: Request, tokens: int, at: int) -> int | None:
+        """Return what a model charges to read so many tokens, None if that is not known."""
+        sheet = self.prices.sheet(request.model, request.provider) if request.model else None
+        return None if sheet is None else sheet.cost(Usage(tokens, 0), at)
+
+    def count_tokens(self, text: str) -> int:
+        """Return the tokens of a text: the tokenizer's count, else about a token each 4 bytes."""
+        if self.tokenizer is not None:
+            return self.tokenizer(text)
+        return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
 
     def retry_unsettled(self) -> None:
         """Settle with the same ids what could not be settled before."""
@@ -294,11 +409,6 @@ class Spendtree:
         except StoreError as error:
             log.warning("an event could not be recorded: %s", error)
 
-    def would_deny(self, event: Event) -> None:
-        """Record what enforcing would have refused, in mode warn."""
-        if self.config.mode == "warn":
-            self.record(event._replace(data={**(event.data or {}), "would": True}))
-
     def unrecorded(self, error: StoreError) -> None:
         """Count a call that goes on without its record; say so the first time."""
         self.unrecorded_calls += 1
@@ -316,18 +426,18 @@ class Spendtree:
 
     def _why_unattributed(self) -> str:
         main = threading.current_thread() is threading.main_thread()
-        return "lost_thread" if self._open_sessions and not main else "no_scope"
+        return "lost_thread" if self._sessions and not main else "no_scope"
 
     def _after_fork_in_child(self) -> None:
         """Leave the parent's waiters and settlements to the parent."""
         self.lines = Lines()
         self.unsettled = []
         self._lock = threading.Lock()
-        self._open_sessions = 0
+        self._sessions = weakref.WeakSet()
 
 
-def _is_empty(balance: Balance) -> bool:
-    return balance.cap is not None and balance.cap - balance.spent - balance.presumed <= 0
+def _account_kind(kind: str) -> AccountKind:
+    return cast("AccountKind", kind)
 
 
 def _nothing() -> None:

@@ -338,6 +338,7 @@ def test_the_cost_with_a_key_of_ones_own_is_what_the_provider_bills() -> None:
     [
         ({"cost": 0}, Decimal(0)),
         ({"cost": "0.10"}, Decimal("0.10")),
+        ({"cost_in_usd_ticks": 37756000}, Decimal("0.0037756")),
         ({"cost": 1e-05, "is_byok": False}, Decimal("0.00001")),
         (
             {"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.2}},

@@ -67,7 +67,7 @@ def spenders(tracker: Spendtree) -> list[str]:
 def balance(tracker: Spendtree, account: str) -> Balance:
     found = tracker.store.balance(account)
     assert found is not None
-    return found
+    return Balance(*found[:4])  # the money, without its warning marks
 
 
 # Who a call belongs to.

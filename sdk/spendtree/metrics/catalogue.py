@@ -208,12 +208,13 @@ CATALOGUE: tuple[Family, ...] = (
         name="exporter_received_spans_total",
         kind="counter",
         labels=("result",),
-        help="Spans received over OTLP: accepted, or rejected because they cannot be read.",
+        help="Spans received over OTLP: accepted, rejected as unreadable, or ignored because "
+        "nothing in their trace is a call, an agent or a session.",
     ),
     Family(
         name="exporter_pending_spans",
         kind="gauge",
-        help="Spans received whose trace is not complete yet; they are recorded once it is.",
+        help="Spans received whose trace may not be complete; they are recorded once it is.",
     ),
     Family(
         name="exporter_scrape_duration_seconds",

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from spendtree.response.shapes import COST_PLACES, MODEL_PATHS, SHAPES, Shape
+from spendtree.response.shapes import COST_PLACES, COSTS, MODEL_PATHS, SHAPES, Shape
 from spendtree.usage import Usage
 
 _Counts = dict[str, int]
@@ -42,22 +42,30 @@ def model_of(response: Any) -> str:
 
 
 def reported_cost(response: Any) -> Decimal | None:
-    """Return the dollars that a response says it cost (OpenRouter does), None if it does not.
+    """Return the dollars that a response says it cost (OpenRouter, xAI), None if it does not.
 
     With a key of one's own the provider behind OpenRouter sends a bill, too: both are added, and
     the cost is not known where that one is not told.
     """
-    costs: list[Decimal | None] = []
+    stated: list[Decimal | None] = []
     for events in _readings(response):
         said = _Statements(events)
-        for place in COST_PLACES:
-            costs += [_cost(usage) for usage in said.at(place) if _find(usage, "cost") is not None]
-    return costs[-1] if costs else None
+        usages = [usage for place in COST_PLACES for usage in said.at(place)]
+        stated += [
+            _cost(usage, key, exponent)
+            for usage in usages
+            for key, exponent in COSTS
+            if _find(usage, key) is not None
+        ]
+    return stated[-1] if stated else None
 
 
-def _cost(usage: Any) -> Decimal | None:
-    cost = _dollars(_find(usage, "cost"))
-    if cost is None or _find(usage, "is_byok") is not True:
+def _cost(usage: Any, key: str, exponent: int) -> Decimal | None:
+    cost = _dollars(_find(usage, key))
+    if cost is None:
+        return None
+    cost = cost.scaleb(exponent)
+    if _find(usage, "is_byok") is not True:
         return cost
     upstream = _dollars(_find(usage, "cost_details.upstream_inference_cost"))
     return None if upstream is None else cost + upstream

@@ -184,4 +184,6 @@ MODEL_PATHS = (
 """Where a response or an event names the model that answered."""
 
 COST_PLACES = ("usage", "response.usage")
-"""Where OpenRouter ("usage accounting") states what it charged."""
+COSTS = (("cost", 0), ("cost_in_usd_ticks", -10))
+"""Where a provider states what it charged, and in which power of ten dollars: OpenRouter ("usage
+accounting") and xAI ("cost tracking")."""

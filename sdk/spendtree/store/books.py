@@ -17,8 +17,6 @@ from spendtree.store.protocol import Marks, Reservation
 from spendtree.store.text import storable
 from spendtree.store.warnings import warned
 
-BALANCE_COLUMNS = "cap, spent, presumed, held, reserved, standing, marks, passed"
-
 
 class Books:
     """The accounts of one store; `insert` writes an event into the running transaction."""
@@ -34,7 +32,7 @@ class Books:
         fresh = execute(statements.OPEN_ACCOUNT, (*map(storable, account), cap)).rowcount
         number = self._names.account(execute, account.id)
         if fresh and marks:
-            due = rules.threshold(Balance(cap, terms=Terms(marks=marks)))
+            due = rules.warning(cap, marks).due
             execute(statements.SET_MARKS, (json.dumps(marks), due, number))
 
     def path(self, execute: Execute, names: Sequence[str]) -> list[tuple[str, Balance]]:
@@ -71,7 +69,7 @@ class Books:
         for crossing in crossings:
             assert cause is not None, "only what an event tells of can reach a mark"
             self._insert(execute, warned(crossing, cause))
-            execute(statements.INSERT_WARNING, crossing)
+            execute(statements.INSERT_WARNING, (storable(cause.context.session), *crossing))
         return bool(crossings)
 
     def reserve(self, execute: Execute, asked: Reservation, run: bytes) -> Denial | None:
@@ -97,15 +95,14 @@ class Books:
     def _write(self, execute: Execute, name: str, balance: Balance) -> None:
         cap, spent, presumed, held, terms = balance
         number = self._names.numbers(execute, (name,))[0]
-        due = rules.threshold(balance)
-        money = (cap, spent, presumed, held, terms.reserved, terms.standing, terms.passed, due)
-        execute(statements.UPDATE_BALANCE, (*money, number))
+        rest = (terms.reserved, terms.standing, terms.passed, terms.due)
+        execute(statements.UPDATE_BALANCE, (cap, spent, presumed, held, *rest, number))
 
 
 def to_balance(row: Sequence[Any]) -> Balance:
     """Return the balance of a row of BALANCE_COLUMNS."""
-    cap, spent, presumed, held, reserved, standing, marks, passed = row
+    cap, spent, presumed, held, reserved, standing, marks, passed, due = row
     terms = PLAIN
     if reserved or standing or marks != "[]":
-        terms = Terms(reserved, standing, tuple(json.loads(marks)), passed)
+        terms = Terms(reserved, standing, tuple(json.loads(marks)), passed, due)
     return Balance(cap, spent, presumed, held, terms)

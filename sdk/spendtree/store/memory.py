@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from spendtree import account as rules
-from spendtree.account import PLAIN, Account, Balance, Crossing, Denial, Grant, Terms
+from spendtree.account import PLAIN, Account, Balance, Crossing, Denial, Grant
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import sums
@@ -35,6 +35,7 @@ class _Hold(NamedTuple):
     context: Context
     request: Request
     amount: int
+    at: int
 
 
 class MemoryStore:
@@ -55,8 +56,8 @@ class MemoryStore:
         self._known: dict[tuple[bytes, int], int] = {}
         """The places of all other events."""
         self._reservations: dict[bytes, Reservation] = {}
-        self._warnings: list[Crossing] = []
-        """Those that nobody took yet."""
+        self._warnings: list[tuple[str, Crossing]] = []
+        """Those that nobody took yet, by the session that caused them."""
 
     def open(
         self,
@@ -82,6 +83,15 @@ class MemoryStore:
                 return Opened(event, False, denial)
             self._record(event)
             return Opened(event, True)
+
+    def open_accounts(
+        self, accounts: Sequence[tuple[Account, int | None]], marks: Mapping[str, Marks] = NO_MARKS
+    ) -> None:
+        """Open accounts that no event opens."""
+        self._check_process()
+        with self._lock:
+            for account, cap in accounts:
+                self._open(account, cap, marks.get(account.id, ()))
 
     def release(self, reservation: Reservation, event: Event) -> bool:
         """Record the end of a run and give back what it reserved."""
@@ -123,13 +133,13 @@ class MemoryStore:
             answer = rules.admit(charged, amount, floor, lenient)
             if isinstance(answer, Grant):
                 granted = answer.amount
-                plain = True
+                standing = 0
                 for name, balance in charged:
                     balances[name] = rules.hold(balance, granted)
-                    plain = plain and balance.terms is PLAIN
-                if not plain:
+                    standing += balance[4][1]
+                if standing:
                     self._conclude(charged)
-                self._holds[id] = _Hold(context, request, granted)
+                self._holds[id] = _Hold(context, request, granted, at)
             return answer
 
     def settle(self, id: bytes, cost: int | None, event: Event) -> Settlement:
@@ -143,8 +153,9 @@ class MemoryStore:
             before = [(name, balances[name]) for name in hold.context.path]
             plain = True
             for name, balance in before:
-                balances[name] = rules.settle(balance, held, cost or 0)
-                plain = plain and balance.terms is PLAIN
+                balances[name] = settled = rules.settle(balance, held, cost or 0)
+                if settled[4] is not PLAIN and not rules.is_plain(settled):
+                    plain = False
             ended = event.ended(Kind.CALL, cost, held)
             self._ended[id] = len(self._log)
             self._log.append(ended)
@@ -202,13 +213,13 @@ class MemoryStore:
                 self._record(event)
             return self._balance(account)
 
-    def take_warnings(self, accounts: Collection[str]) -> list[Crossing]:
-        """Answer the warnings of some accounts that nobody took before."""
+    def take_warnings(self, session: str, accounts: Collection[str]) -> list[Crossing]:
+        """Answer the warnings that nobody took before."""
         self._check_process()
         with self._lock:
-            taken = [crossing for crossing in self._warnings if crossing.account in accounts]
-            self._warnings = [each for each in self._warnings if each.account not in accounts]
-            return taken
+            taken = [w for w in self._warnings if w[0] == session or w[1].account in accounts]
+            self._warnings = [w for w in self._warnings if w not in taken]
+            return [crossing for _, crossing in taken]
 
     def append(self, event: Event) -> bool:
         """Record an event that moves no money; False if it was known."""
@@ -257,9 +268,21 @@ class MemoryStore:
             found = [a for a in self._accounts.values() if kind is None or a.kind == kind]
             return iter([(account, self._balances[account.id]) for account in found])
 
+    def accounts_named(self, ids: Collection[str]) -> list[tuple[Account, Balance]]:
+        """Return the accounts of these ids."""
+        self._check_process()
+        with self._lock:
+            known = [id for id in ids if id in self._accounts]
+            return [(self._accounts[id], self._balances[id]) for id in known]
+
     def open_holds(self) -> int:
         """Count the holds that have not ended."""
         return len(self._holds)
+
+    def oldest_hold(self) -> int | None:
+        """Return when the oldest open hold was made."""
+        with self._lock:
+            return min((hold.at for hold in self._holds.values()), default=None)
 
     def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
         """Return events after the cursor."""
@@ -308,8 +331,7 @@ class MemoryStore:
     def _open(self, account: Account, cap: int | None, marks: Marks = ()) -> None:
         if account.id not in self._accounts:
             self._accounts[account.id] = account
-            terms = Terms(marks=marks) if marks else PLAIN
-            self._balances[account.id] = Balance(cap, terms=terms)
+            self._balances[account.id] = Balance(cap, terms=rules.warning(cap, marks))
 
     def _reserve(self, asked: Reservation, run: bytes) -> Denial | None:
         session, envelope = self._path(asked)
@@ -347,7 +369,7 @@ class MemoryStore:
         for crossing in crossings:
             assert cause is not None, "only what an event tells of can reach a mark"
             self._record(warned(crossing, cause))
-            self._warnings.append(crossing)
+            self._warnings.append((cause.context.session, crossing))
         return bool(crossings)
 
     def _is_replay(self, event: Event) -> bool:

@@ -112,6 +112,11 @@ class Store(Protocol):
         session until `release`.
         """
 
+    def open_accounts(
+        self, accounts: Sequence[tuple[Account, int | None]], marks: Mapping[str, Marks] = NO_MARKS
+    ) -> None:
+        """Open accounts that no event opens: the budgets of a new period."""
+
     def release(self, reservation: Reservation, event: Event) -> bool:
         """Record the end of a run (the event's id) and give back what it reserved."""
 
@@ -155,8 +160,11 @@ class Store(Protocol):
     def set_cap(self, id: bytes, account: str, cap: int | None, event: Event) -> Balance:
         """Change an account's cap, also below what is spent; answer its balance."""
 
-    def take_warnings(self, accounts: Collection[str]) -> list[Crossing]:
-        """Answer the warnings of some accounts that nobody took before: each is told once."""
+    def take_warnings(self, session: str, accounts: Collection[str]) -> list[Crossing]:
+        """Answer the warnings that nobody took before: each is told once.
+
+        Those that calls of the session caused, and those of the accounts, whoever caused them.
+        """
 
     def append(self, event: Event) -> bool:
         """Record an event that moves no money; False if it was known."""
@@ -180,8 +188,14 @@ class Store(Protocol):
     def accounts(self, kind: str | None = None) -> Iterator[tuple[Account, Balance]]:
         """Iterate over the accounts."""
 
+    def accounts_named(self, ids: Collection[str]) -> list[tuple[Account, Balance]]:
+        """Return the accounts of these ids, in no order; ids that are not known are left out."""
+
     def open_holds(self) -> int:
         """Count the holds that have not ended."""
+
+    def oldest_hold(self) -> int | None:
+        """Return when the oldest hold that has not ended was made, in microseconds, or None."""
 
     def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
         """Return events after the cursor, only those below which nothing can still commit."""

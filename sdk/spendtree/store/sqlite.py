@@ -199,6 +199,18 @@ class SqliteStore:
         except _NotReserved as refused:
             return Opened(event, False, refused.denial)
 
+    def open_accounts(
+        self, accounts: Sequence[tuple[Account, int | None]], marks: Mapping[str, Marks] = NO_MARKS
+    ) -> None:
+        """Open accounts that no event opens."""
+
+        def verb(execute: Execute) -> None:
+            for account, cap in accounts:
+                self._books.open(execute, account, cap, marks.get(account.id, ()))
+
+        if any(account.id not in self._names.accounts for account, _ in accounts):
+            self._verb(verb)
+
     def release(self, reservation: Reservation, event: Event) -> bool:
         """Record the end of a run and give back what it reserved."""
 
@@ -240,21 +252,16 @@ class SqliteStore:
 
         return self._verb(verb)
 
-    def take_warnings(self, accounts: Collection[str]) -> list[Crossing]:
-        """Answer the warnings of some accounts that nobody took before."""
-        marks = ",".join("?" * len(accounts))
-        names = tuple(map(storable, accounts))
-        if not self._database.query(
-            f"SELECT 1 FROM warning WHERE account IN ({marks}) LIMIT 1", names
-        ):
+    def take_warnings(self, session: str, accounts: Collection[str]) -> list[Crossing]:
+        """Answer the warnings that nobody took before."""
+        where = f"WHERE session=? OR account IN ({','.join('?' * len(accounts))})"
+        names = (storable(session), *map(storable, accounts))
+        if not self._database.query(f"SELECT 1 FROM warning {where} LIMIT 1", names):
             return []
 
         def verb(execute: Execute) -> list[Crossing]:
-            rows = execute(
-                f"DELETE FROM warning WHERE account IN ({marks}) "
-                "RETURNING no, account, mark, cap, used",
-                names,
-            ).fetchall()
+            taken = "RETURNING no, account, mark, cap, used"
+            rows = execute(f"DELETE FROM warning {where} {taken}", names).fetchall()
             return [Crossing(*row[1:]) for row in sorted(rows)]
 
         return self._verb(verb)
@@ -322,9 +329,17 @@ class SqliteStore:
         """Iterate over the accounts, in pages."""
         return self._reading.accounts(kind)
 
+    def accounts_named(self, ids: Collection[str]) -> list[tuple[Account, Balance]]:
+        """Return the accounts of these ids."""
+        return self._reading.accounts_named(ids)
+
     def open_holds(self) -> int:
         """Count the holds that have not ended."""
         return self._reading.open_holds()
+
+    def oldest_hold(self) -> int | None:
+        """Return when the oldest open hold was made."""
+        return self._reading.oldest_hold()
 
     def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
         """Return events after the cursor; one writer at a time, so none can commit below."""

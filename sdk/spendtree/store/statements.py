@@ -14,15 +14,14 @@ OPEN_ACCOUNT = (
 )
 
 
-SELECT_BALANCE = (
-    "SELECT cap, spent, presumed, held, reserved, standing, marks, passed FROM account WHERE no=?"
-)
+BALANCE_COLUMNS = "cap, spent, presumed, held, reserved, standing, marks, passed, warn_next"
+SELECT_BALANCE = f"SELECT {BALANCE_COLUMNS} FROM account WHERE no=?"
 UPDATE_BALANCE = (
     "UPDATE account SET cap=?, spent=?, presumed=?, held=?, reserved=?, standing=?, passed=?, "
     "warn_next=? WHERE no=?"
 )
 SET_MARKS = "UPDATE account SET marks=?, warn_next=? WHERE no=?"
-INSERT_WARNING = "INSERT INTO warning (account, mark, cap, used) VALUES (?,?,?,?)"
+INSERT_WARNING = "INSERT INTO warning (session, account, mark, cap, used) VALUES (?,?,?,?,?)"
 
 
 @cache

@@ -41,6 +41,7 @@ CREATE TABLE reservation (
 -- Warnings that nobody has been told of yet; the log has all.
 CREATE TABLE warning (
     no INTEGER PRIMARY KEY AUTOINCREMENT,
+    session TEXT NOT NULL,
     account TEXT NOT NULL,
     mark INTEGER NOT NULL,
     cap INTEGER NOT NULL,

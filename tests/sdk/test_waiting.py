@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from spendtree.policy import IDLE_SECONDS, POLL_SECONDS, Bell, Lines, TaskBell, in_event_loop
+from spendtree.waiting import IDLE_SECONDS, POLL_SECONDS, Bell, Lines, TaskBell, in_event_loop
 
 
 class Rung:

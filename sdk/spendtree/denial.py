@@ -1,0 +1,54 @@
+"""From a refusal of the ledger to the error that tells a person what to do. Pure."""
+
+from spendtree.account import Balance, kind_of
+from spendtree.errors import BudgetExceededError, EnvelopeExhaustedError
+from spendtree.event import Context
+from spendtree.money import to_usd
+
+ERRORS: dict[str, type[BudgetExceededError]] = {
+    "envelope": EnvelopeExhaustedError,
+    "run": EnvelopeExhaustedError,
+}
+"""Which error an account's kind raises, where it is not BudgetExceededError."""
+
+
+def budget_error(
+    account: str,
+    reason: str,
+    requested: int,
+    balance: Balance,
+    *,
+    name: str,
+    affordable: int | None = None,
+    advice: str = "",
+    make: type[BudgetExceededError] | None = None,
+) -> BudgetExceededError:
+    """Return the error for a refusal: of the agent's own accounts, or of those above it."""
+    kind = kind_of(account)
+    return (make or ERRORS.get(kind, BudgetExceededError))(
+        account=account,
+        kind=kind,
+        name=name,
+        reason=reason,
+        requested=to_usd(requested),
+        free=to_usd(balance.free or 0),
+        cap=to_usd(balance.cap or 0),
+        spent=to_usd(balance.spent + balance.presumed),
+        held=to_usd(balance.held),
+        affordable_output_tokens=affordable,
+        advice=advice,
+    )
+
+
+def account_name(account: str, context: Context) -> str:
+    """Return the name that a person knows an account by, seen from a context charged to it."""
+    kind, _, rest = account.partition("/")
+    if kind == "envelope" or (kind == "run" and account == context.path[-1]):
+        return context.agent
+    return rest
+
+
+def own_accounts(context: Context) -> tuple[str, ...]:
+    """Return the accounts of a run's path that are its own: its envelope, and its max_cost."""
+    own = f"run/{context.run}"
+    return tuple(a for a in context.path if a == own or kind_of(a) == "envelope")

@@ -1,0 +1,292 @@
+"""Agent runs: one spawn of a role, its envelope, its max_cost, and what it hands up."""
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from spendtree import account as rules
+from spendtree.account import Account, kind_of
+from spendtree.bound import Learned, learn
+from spendtree.config import ContractSettings
+from spendtree.contract import Contract, check
+from spendtree.denial import own_accounts
+from spendtree.errors import ContractError, ScopeError, SkippedError
+from spendtree.event import Context, Event, Kind, Request
+from spendtree.ids import new_id
+from spendtree.money import Money
+from spendtree.scope.base import Scope
+from spendtree.scope.current import current
+from spendtree.scope.options import AgentOptions, text
+from spendtree.scope.session import Session, in_cycle
+from spendtree.scope.status import budget_errors, reason, run_status
+from spendtree.store.protocol import Reservation
+from spendtree.usage import Usage
+
+if TYPE_CHECKING:
+    from spendtree.tracker import Spendtree
+
+
+class Agent(Scope):
+    """One run of an agent: spends under its role's envelope and its own max_cost."""
+
+    def __init__(
+        self,
+        tracker: "Spendtree",
+        parent: Scope | None,
+        name: str,
+        *,
+        task_id: str = "",
+        task: str = "",
+        envelope: Money | None = None,
+        max_cost: Money | None = None,
+        reserved: bool | None = None,
+        min_cost: Money | None = None,
+        max_output_tokens: int | None = None,
+        on_exhausted: str | None = None,
+        optional: bool = False,
+    ) -> None:
+        super().__init__(tracker, parent)
+        self._options: AgentOptions = {
+            "task_id": task_id,
+            "task": task,
+            "envelope": envelope,
+            "max_cost": max_cost,
+            "reserved": reserved,
+            "min_cost": min_cost,
+            "max_output_tokens": max_output_tokens,
+            "on_exhausted": on_exhausted,
+            "optional": optional,
+        }
+        settings = tracker.config.agent(name)
+        self.name = text("agent", name)
+        if not name:
+            raise ScopeError('an agent needs a name, like "researcher"')
+        self.task_id = text("task_id", task_id)
+        self.task = task
+        self.max_output_tokens = max_output_tokens or settings.max_output_tokens
+        self.on_exhausted = on_exhausted or settings.on_exhausted
+        if self.on_exhausted not in ("raise", "skip"):
+            raise ScopeError(f'on_exhausted={on_exhausted!r}: give "raise" or "skip"')
+        self.optional = optional
+        self.min_cost = tracker.amount(
+            min_cost, "min_cost", default=tracker.config.min_cost_for(name)
+        )
+        self._envelope = tracker.amount(envelope, "envelope", default=settings.envelope_usd)
+        self._max_cost = tracker.amount(max_cost, "max_cost", default=settings.max_cost_usd)
+        self._reserves = settings.reserved if reserved is None else reserved
+        self._contract = settings.contract
+        self._id = b""
+        self._implicit: Session | None = None
+        self._reservation: Reservation | None = None
+        self._sums = [0, 0, 0, 0, 0]
+        self._lock = threading.Lock()
+        self.last_request: Request | None = None
+        self.learned: dict[str, Learned] = {}
+        self.inbox_tokens = 0
+
+    def _again(self) -> "Agent":
+        return Agent(self._tracker, self.parent, self.name, **self._options)
+
+    @property
+    def id(self) -> str:
+        """Return the run's id, as 32 hexadecimal digits; "" before it is opened."""
+        return self._id.hex()
+
+    def _open(self) -> None:
+        if self.parent is None:
+            self.parent = current()
+        if self.parent is None:
+            # Nothing is lost when somebody forgets the session: this run is one of its own.
+            self._implicit = self._tracker.session().open()
+            self.parent = self._implicit
+        try:
+            self._open_below(self.parent)
+        except BaseException as error:
+            if self._implicit is not None:
+                self._implicit.close(error)
+            raise
+
+    def _open_below(self, parent: Scope) -> None:
+        ns = self._tracker.clock()
+        session, around, before = parent.session, parent.run, parent.context_now(ns // 1000)
+        self._id = new_id(ns)
+        self._session, self._run, self._era = session, self, session.era
+        cycle = before.cycle
+        if session.auto_cycles and before.level < 2 and not in_cycle(parent):
+            cycle = session.agent_spawned()
+            if not before.level:
+                self._follows = session
+        accounts = self._accounts(parent)
+        self.context = before._replace(
+            agent=self.name,
+            run=self.id,
+            parent=around.id if around else "",
+            level=before.level + 1,
+            cycle=cycle,
+            task_id=self.task_id or before.task_id,
+            path=(*_inherited(before), *(account.id for account, _ in accounts)),
+        )
+        self._has_caps = parent._passes_caps or bool(accounts)
+        self._passes_caps = parent._passes_caps or self._max_cost is not None
+        reservation = self._wanted_reservation()
+        marks = {account.id: session.marks_of(account) for account, _ in accounts}
+        self._tracker.open_run(self, accounts, ns // 1000, self._opening_data(), marks, reservation)
+        self._reservation = reservation
+
+    def _wanted_reservation(self) -> Reservation | None:
+        if not self._reserves:
+            return None
+        envelopes = [name for name in self.context.path if kind_of(name) == "envelope"]
+        if not envelopes:
+            raise ScopeError(f"agent {self.name!r}: reserved=True needs an envelope to reserve")
+        return Reservation(f"session/{self.context.session}", envelopes[0])
+
+    def _accounts(self, parent: Scope) -> list[tuple[Account, int | None]]:
+        """Return the accounts that this run adds to its path: envelope, then its own."""
+        who = parent.context
+        accounts: list[tuple[Account, int | None]] = []
+        envelope = rules.envelope_account(who.session, self.name, who.customer, who.team)
+        if self._envelope is not None or parent.session.has_envelope(envelope.id):
+            accounts.append((envelope, self._envelope))
+            parent.session.envelope_opened(envelope.id)
+        if self._max_cost is not None:
+            own = rules.run_account(who.session, self.name, self.id, who.customer, who.team)
+            accounts.append((own, self._max_cost))
+        return accounts
+
+    def _opening_data(self) -> dict[str, Any] | None:
+        data = {
+            "task": self.task,
+            "envelope": self._envelope,
+            "max_cost": self._max_cost,
+            "reserved": self._reserves or None,
+        }
+        return {key: value for key, value in data.items() if value not in ("", None)} or None
+
+    def _close(self, error: BaseException | None) -> None:
+        status = run_status(error, self._failure)
+        if status != "succeeded":
+            self.session.run_failed()
+        cost, inputs, outputs, reads, writes = self._sums
+        self._tracker.close_run(
+            Event(
+                0,
+                Kind.RUN_CLOSED,
+                self._tracker.clock() // 1000,
+                self._id,
+                self.context,
+                cost=cost,
+                input_tokens=inputs,
+                output_tokens=outputs,
+                cache_read_tokens=reads,
+                cache_write_tokens=writes,
+                status=status,
+                data=reason(error, self._failure),
+            ),
+            self._reservation,
+        )
+        if self._implicit is not None:
+            self._implicit._failure = self._failure
+            self._implicit.close(error)
+
+    def _swallows(self, error: BaseException | None) -> bool:
+        """Let a run end quietly whose own money is gone, if on_exhausted is "skip".
+
+        What an account above it refuses goes up to whose account it is.
+        """
+        if self.on_exhausted != "skip":
+            return False
+        errors = budget_errors(error)
+        own = own_accounts(self.context)
+        return bool(errors) and all(
+            each.account in own or isinstance(each, SkippedError) for each in errors
+        )
+
+    def learn(self, model: str, content: Any, usage: Usage) -> None:
+        """Remember what a model counted for this run's conversation: it bounds the next call."""
+        learned = learn(content, usage)
+        if learned is not None:
+            self.learned[model] = learned
+
+    # Handing up.
+
+    def deliver(
+        self,
+        result: str | int,
+        *,
+        tokens: int | None = None,
+        model: str = "",
+        provider: str = "",
+    ) -> str:
+        """Hand this run's result, a text or its number of tokens, to the agent that spawned it.
+
+        Records a message priced at the receiver's input price (of `model`, else of the receiver's
+        last model), since what it reads is cost moved to it. `tokens` are the text's, if known;
+        else they are counted (`Spendtree(tokenizer=…)`) or estimated. Returns the text to pass on,
+        cut if the role's contract says truncate. Raises ContractError if it says refuse.
+        """
+        count = self._tracker.count_tokens
+        content = result if isinstance(result, str) else None
+        size = result if isinstance(result, int) else tokens
+        if size is None:
+            size = count(content or "")
+        verdict = check(_contract(self._contract), content, size, count)
+        violation = {"kind": verdict.violation, "excess": verdict.excess_tokens}
+        delivered = 0 if verdict.refused else verdict.tokens
+        receiver = self.parent.run if self.parent is not None else None
+        request = self._read_with(receiver, model, provider)
+        target = receiver.name if receiver is not None else ""
+        data = {"target": target, **({"violation": violation} if verdict.violation else {})}
+        at = self._tracker.clock() // 1000
+        self._tracker.record(
+            Event(
+                0,
+                Kind.MESSAGE,
+                at,
+                new_id(),
+                self.context_now(at),
+                request,
+                self._tracker.input_cost(request, delivered, at),
+                input_tokens=delivered,
+                started=at,
+                data=data,
+            )
+        )
+        if verdict.refused:
+            raise ContractError(
+                f"the result of agent {self.name!r} has {size} tokens, {verdict.excess_tokens} "
+                f"{'over the most' if verdict.violation == 'max' else 'under the least'} that its "
+                "contract allows; nothing was delivered"
+            )
+        inbox = receiver or self.session
+        inbox.inbox_tokens += delivered
+        return verdict.text or ""
+
+    def _read_with(self, receiver: "Agent | None", model: str, provider: str) -> Request:
+        if not model and receiver is not None and receiver.last_request is not None:
+            return receiver.last_request._replace(purpose="message")
+        return Request(provider, model, "message")
+
+    def add(self, event: Event) -> None:
+        """Add a call to the sums that the run's end states."""
+        with self._lock:
+            sums = self._sums
+            sums[0] += event.cost or 0
+            sums[1] += event.input_tokens
+            sums[2] += event.output_tokens
+            sums[3] += event.cache_read_tokens
+            sums[4] += event.cache_write_tokens + event.cache_write_1h_tokens
+
+
+def _inherited(context: Context) -> tuple[str, ...]:
+    """Return the accounts that reach down to sub-agents: not an agent's own envelope."""
+    return tuple(name for name in context.path if kind_of(name) != "envelope")
+
+
+def _contract(settings: ContractSettings | None) -> Contract:
+    if settings is None:
+        return Contract()
+    return Contract(
+        min_tokens=settings.min_output_tokens,
+        max_tokens=settings.max_output_tokens,
+        mode=settings.mode,
+    )

@@ -1,0 +1,213 @@
+"""What sessions, routing cycles and agent runs have in common: life, doors, current or not.
+
+A scope is current in the context that entered it and in what is started from there (tasks,
+`to_thread`). It never leaks: closing marks the scope itself, so that every lookup, in any task or
+thread, skips it; leaving in another context, out of order or twice does nothing (rule 13).
+"""
+
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
+
+from spendtree.errors import ScopeError
+from spendtree.event import NO_CONTEXT, Context
+from spendtree.scope.current import CURRENT, current
+from spendtree.scope.inside import Inside, bound, decorated
+from spendtree.scope.options import AgentOptions
+
+if TYPE_CHECKING:
+    from spendtree.call import Call, CallOptions
+    from spendtree.scope.agent import Agent
+    from spendtree.scope.session import Cycle, Session
+    from spendtree.tracker import Spendtree
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+__all__ = ["Inside", "Scope"]
+
+
+class Scope:
+    """A session, a routing cycle or an agent run; enter it once, with `with` or `async with`."""
+
+    def __init__(self, tracker: "Spendtree", parent: "Scope | None") -> None:
+        self._tracker = tracker
+        self.parent = parent
+        self.context: Context = NO_CONTEXT
+        self.closed = False
+        self._session: Session | None = None
+        self._run: Agent | None = None
+        self._has_caps = False
+        """Whether an account of its own path has a cap, whatever the session has."""
+        self._passes_caps = False
+        """Whether one of those that reach down to sub-agents has."""
+        self._follows: Session | None = None
+        self._era = 0
+        """The session's budget periods that the context's path names."""
+        self._opened = False
+        self._outer: Scope | None = None
+        self._pid = 0
+        self._failure = ""
+
+    # State.
+
+    @property
+    def tracker(self) -> "Spendtree":
+        """Return the Spendtree that this scope records in."""
+        return self._tracker
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether this scope and all around it are open."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.closed:
+                return False
+            scope = scope.parent
+        return True
+
+    @property
+    def session(self) -> "Session":
+        """Return the session that this scope belongs to."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope._session is not None:
+                return scope._session
+            scope = scope.parent
+        raise ScopeError("this scope belongs to no session yet: enter it first")
+
+    @property
+    def run(self) -> "Agent | None":
+        """Return the agent run that is spending in this scope, None outside any."""
+        return self._run
+
+    @property
+    def capped(self) -> bool:
+        """Tell whether an account that its calls are charged to has a cap."""
+        return self._has_caps or (self._session is not None and self._session.session_capped)
+
+    def context_now(self, at: int) -> Context:
+        """Return who a call made at `at` (microseconds) belongs to, and its accounts.
+
+        Budget periods follow the clock, and a coordinator follows cycles="auto".
+        """
+        session = self._session
+        if session is not None and (at >= session.period_end or session.era != self._era):
+            session.roll(at)
+            self._era = session.era
+            self.context = session.charged_now(self.context)
+        follows = self._follows
+        if follows is not None and follows.cycle_number != self.context.cycle:
+            self.context = self.context._replace(cycle=follows.cycle_number)
+        return self.context
+
+    # Doors.
+
+    def agent(self, name: str, **options: Unpack[AgentOptions]) -> "Agent":
+        """Return a run of an agent below this scope; see `Spendtree.agent` for the options."""
+        return self._tracker.agent_in(self, name, **options)
+
+    def cycle(self) -> "Cycle":
+        """Return the session's next routing cycle, below this scope."""
+        return self._tracker.cycle_in(self)
+
+    def call(self, model: str, **options: "Unpack[CallOptions]") -> "Call":
+        """Return a call charged to this scope; see `Spendtree.call` for the options."""
+        return self._tracker.call_in(self, model, **options)
+
+    def bind(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return the function so that it runs inside this scope, in whatever thread calls it."""
+        return bound(self, function)
+
+    def fail(self, reason: str) -> None:
+        """Mark this scope as failed although it ends without an exception."""
+        self._failure = reason or "failed"
+
+    # What sub-agents have handed up.
+
+    @property
+    def pending_input_tokens(self) -> int:
+        """Return the tokens that were delivered here and no call has read yet."""
+        inbox = self._run or self._session
+        return inbox.inbox_tokens if inbox is not None else 0
+
+    def synthesis_cost(
+        self, model: str, *, max_output_tokens: int, provider: str = "", input_tokens: int = 0
+    ) -> Decimal:
+        """Return the most dollars that a call reading all that was delivered would cost.
+
+        `input_tokens` are what its prompt adds. Raises UnknownPriceError without a price.
+        """
+        inputs = self.pending_input_tokens + input_tokens
+        return self._tracker.worst_case(model, provider, inputs, max_output_tokens)
+
+    # Life.
+
+    def open(self) -> Self:
+        """Open the scope without making it current; `close` ends it."""
+        if self._opened:
+            raise ScopeError("a scope is opened once; make a new one for each run")
+        if self.parent is not None and not self.parent.alive:
+            raise ScopeError("the scope around this one is closed; open a session that lives")
+        self._pid = os.getpid()
+        self._open()
+        self._opened = True
+        return self
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the scope, as failed with an error; closing twice does nothing."""
+        if self.closed or not self._opened:
+            return
+        self.closed = True
+        if os.getpid() == self._pid:  # a forked child leaves its parent's scopes alone
+            self._close(error)
+
+    def __enter__(self) -> Self:
+        outer = current()
+        self.open()
+        self._outer = outer  # not before: a scope that is entered twice must not be its own outer
+        CURRENT.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        try:
+            self.close(error)
+        finally:
+            # What was entered after this scope and is still open stays current.
+            CURRENT.set(current())
+        return self._swallows(error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, coroutine function or generator: each call opens a new scope."""
+        return decorated(self._again, function)
+
+    def _swallows(self, error: BaseException | None) -> bool:
+        """Tell whether an exception ends here quietly."""
+        return False
+
+    def _again(self) -> "Scope":
+        raise NotImplementedError
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _close(self, error: BaseException | None) -> None:
+        raise NotImplementedError

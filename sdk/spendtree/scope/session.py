@@ -1,0 +1,345 @@
+"""Sessions and their routing cycles."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from spendtree import account as rules
+from spendtree.account import Account, kind_of
+from spendtree.errors import BudgetExceededError, LedgerConflictError, ScopeError, StoreError
+from spendtree.event import Context, Event, Kind, derived_id
+from spendtree.ids import new_id
+from spendtree.money import Money, to_usd
+from spendtree.scope.base import Scope
+from spendtree.scope.budgets import Budgets
+from spendtree.scope.current import current
+from spendtree.scope.options import OnWarning, SessionOptions, text
+from spendtree.scope.status import reason, session_status
+from spendtree.scope.telling import Telling
+from spendtree.store import owner
+
+if TYPE_CHECKING:
+    from spendtree.scope.agent import Agent
+    from spendtree.tracker import Spendtree
+    from spendtree.tree import SessionTree
+
+log = logging.getLogger("spendtree")
+
+
+class Session(Scope):
+    """One user request's run: has an id, a customer, a team and a ceiling."""
+
+    def __init__(
+        self,
+        tracker: "Spendtree",
+        id: str | None = None,
+        *,
+        customer: str | None = None,
+        team: str | None = None,
+        ceiling: Money | None = None,
+        expected_usd: Money | None = None,
+        cycles: str = "manual",
+        warn_at: Sequence[Money] | None = None,
+        on_warning: OnWarning | None = None,
+    ) -> None:
+        super().__init__(tracker, None)
+        if cycles not in ("manual", "auto"):
+            raise ScopeError(f'cycles={cycles!r}: give "manual" or "auto"')
+        self._options: SessionOptions = {
+            "customer": customer,
+            "team": team,
+            "ceiling": ceiling,
+            "expected_usd": expected_usd,
+            "cycles": cycles,
+            "warn_at": warn_at,
+            "on_warning": on_warning,
+        }
+        settings = tracker.config.session
+        self._given_id = id
+        self.id = text("session id", id) if id is not None else new_id().hex()
+        self._customer = None if customer is None else text("customer", customer)
+        self._team = None if team is None else text("team", team)
+        self._ceiling = tracker.amount(ceiling, "ceiling", default=settings.ceiling_usd)
+        self._expected = tracker.amount(expected_usd, "expected_usd")
+        self._auto = cycles == "auto"
+        self._marks = None if warn_at is None else tracker.marks(warn_at)
+        self.telling = Telling(self, on_warning)
+        self._budgets = Budgets(tracker, ())
+        self._lock = threading.Lock()
+        self._cycle = 1
+        self._cycles_opened = 0
+        self._run_failed = False
+        self._shared = False
+        self._envelopes: set[str] = set()
+        self._ceiling_stands = False
+        self.era = 0
+        self.inbox_tokens = 0
+
+    def _again(self) -> "Session":
+        return Session(self._tracker, self._given_id, **self._options)
+
+    def _open(self) -> None:
+        at = self._tracker.clock() // 1000
+        account = rules.session_account(self.id, self._customer or "", self._team or "")
+        context = Context(self.id, account.customer, account.team, path=(account.id,))
+        opened = self._tracker.store.open(
+            [(account, self._ceiling)],
+            Event(
+                0,
+                Kind.SESSION_OPENED,
+                at,
+                derived_id("session", self.id),
+                context,
+                data=self._opening_data(),
+            ),
+            marks={account.id: self.marks_of(account)},
+        )
+        if not opened.fresh:
+            self._continue(opened.event)
+        balance = self._tracker.store.balance(account.id)
+        self._ceiling_stands = balance is not None and balance.cap is not None
+        self._session = self
+        self._follows = self if self._auto else None
+        known = opened.event.context
+        self.context = known._replace(cycle=self._cycle, path=(account.id,))
+        self._budgets = Budgets(self._tracker, (("customer", known.customer), ("team", known.team)))
+        self._open_budgets(at)
+        self.context = self.charged_now(self.context)
+        self._tracker.session_opened(self)
+        try:
+            self._tracker.check_money_left(self)
+        except BudgetExceededError as error:
+            self._shared = self._shared or not opened.fresh
+            self._close(error)  # what was opened just now must not stay open in the log
+            raise
+
+    def _opening_data(self) -> dict[str, object]:
+        data = {
+            "ceiling": self._ceiling,
+            "expected": self._expected,
+            "auto": self._auto or None,
+            "opener": str(owner.current()),
+        }
+        return {key: value for key, value in data.items() if value is not None}
+
+    def _continue(self, event: Event) -> None:
+        self._shared = not self._is_left(event)
+        known = event.context
+        for what, given, stored in (
+            ("customer", self._customer, known.customer),
+            ("team", self._team, known.team),
+        ):
+            if given is not None and given != stored:
+                raise ScopeError(
+                    f"session {self.id!r} belongs to {what} {stored!r}, not {given!r}; "
+                    "a session keeps the customer and team it was opened with"
+                )
+        cycles = [row.context.cycle for row in self._tracker.store.totals(self.id)]
+        self._cycles_opened = max(cycles, default=0)
+        self._cycle = max(self._cycles_opened, 1)
+
+    def _is_left(self, event: Event) -> bool:
+        """Tell whether nobody else is inside who will say how the session ended."""
+        if self._tracker.store.find(event.id, Kind.SESSION_CLOSED) is not None:
+            return True
+        opener = (event.data or {}).get("opener")
+        return opener is None or bool(owner.Owner.parse(opener).is_dead(owner.current()))
+
+    def _close(self, error: BaseException | None) -> None:
+        self.telling.look()
+        self._tracker.session_closed(self)
+        if self._shared:
+            return
+        try:
+            self._record_end(error)
+        except StoreError as failure:  # leaving a scope never raises (rule 13)
+            log.warning("the end of session %s could not be recorded: %s", self.id, failure)
+
+    def _record_end(self, error: BaseException | None) -> None:
+        store = self._tracker.store
+        if self._tracker.unsettled:
+            self._tracker.retry_unsettled()
+        rows = store.totals(self.id)
+        event = Event(
+            0,
+            Kind.SESSION_CLOSED,
+            self._tracker.clock() // 1000,
+            derived_id("session", self.id),
+            self.context,
+            cost=sum(row.cost for row in rows),
+            input_tokens=sum(row.input_tokens for row in rows),
+            output_tokens=sum(row.output_tokens for row in rows),
+            cache_read_tokens=sum(row.cache_read_tokens for row in rows),
+            cache_write_tokens=sum(row.cache_write_tokens for row in rows),
+            status=session_status(error, self._failure),
+            data=reason(error, self._failure),
+        )
+        if store.find(event.id, event.kind) is None:
+            with suppress(LedgerConflictError):  # somebody else ended it just now
+                if store.append(event):
+                    return
+        data = {**(event.data or {}), "continued": True}
+        store.append(event._replace(id=new_id(), data=data))
+
+    # Routing cycles.
+
+    @property
+    def cycle_number(self) -> int:
+        """Return the routing cycle that spend outside an explicit cycle belongs to."""
+        return self._cycle
+
+    def next_cycle(self) -> int:
+        """Count an explicitly opened cycle."""
+        with self._lock:
+            self._cycles_opened += 1
+            self._cycle = self._cycles_opened
+            return self._cycle
+
+    @property
+    def auto_cycles(self) -> bool:
+        """Tell whether cycles open by themselves."""
+        return self._auto
+
+    def agent_spawned(self) -> int:
+        """Return a new agent's cycle, with "auto": the next if a run failed since the last."""
+        with self._lock:
+            if self._run_failed:
+                self._cycle += 1
+                self._cycles_opened = self._cycle
+                self._run_failed = False
+            return self._cycle
+
+    def run_failed(self) -> None:
+        """Note that a run of this session failed."""
+        self._run_failed = True
+
+    def has_envelope(self, account: str) -> bool:
+        """Tell whether a role's envelope stands already, also if this run names none."""
+        # Asked of the store too: another process of this session may have opened it.
+        return account in self._envelopes or self._tracker.store.balance(account) is not None
+
+    def envelope_opened(self, account: str) -> None:
+        """Remember a role's envelope for later runs of the role."""
+        self._envelopes.add(account)
+
+    # Money.
+
+    @property
+    def session_capped(self) -> bool:
+        """Tell whether its ceiling, or a budget of its customer or team, stands."""
+        return self._ceiling_stands or bool(self._budgets.accounts)
+
+    @property
+    def period_end(self) -> int:
+        """Return the microsecond at which the first of its budget periods is over."""
+        return self._budgets.end
+
+    def roll(self, at: int) -> None:
+        """Go on to the budget periods that `at` is in, if one of them is over."""
+        with self._lock:
+            if at >= self._budgets.end:
+                self._open_budgets(at)
+
+    def reconfigured(self) -> None:
+        """Look at the budgets again: the configuration has changed."""
+        with self._lock:
+            self._open_budgets(self._tracker.clock() // 1000)
+
+    def _open_budgets(self, at: int) -> None:
+        budgets = self._budgets
+        budgets.roll(at)
+        if budgets.accounts:
+            self._tracker.store.open_accounts(
+                budgets.accounts,
+                {account.id: self.marks_of(account) for account, _ in budgets.accounts},
+            )
+            budgets.set_caps(at, self.context)
+        self.era += 1
+
+    def charged_now(self, context: Context) -> Context:
+        """Return a context of this session charged to the budget periods of now."""
+        payers = tuple(account.id for account, _ in self._budgets.accounts)
+        rest = tuple(a for a in context.path if kind_of(a) not in ("customer", "team"))
+        return context._replace(path=payers + rest)
+
+    def marks_of(self, account: Account) -> tuple[int, ...]:
+        """Return the warning marks of an account of this session."""
+        if self._marks is not None and account.kind not in ("customer", "team"):
+            return self._marks
+        name = account.agent or (account.customer if account.kind == "customer" else account.team)
+        return self._tracker.configured_marks(account.kind, name)
+
+    def set_ceiling(self, ceiling: Money | None) -> None:
+        """Raise or lower the session's ceiling (dollars; None: no ceiling) while it runs.
+
+        Below what is spent already, the session is exhausted. Raises StoreError.
+        """
+        cap = self._tracker.amount(ceiling, "ceiling")
+        at = self._tracker.clock() // 1000
+        account, id = f"session/{self.id}", new_id()
+        data = {"account": account, "kind": "session", "reason": "set_ceiling"}
+        event = Event(0, Kind.CAP_CHANGED, at, id, self.context, cost=cap, data=data)
+        self._tracker.store.set_cap(id, account, cap, event)
+        self._ceiling_stands = cap is not None
+        self._tracker.money_moved((account,), self)
+
+    def transfer(
+        self, source: "str | Agent", target: "str | Agent", amount: Money, reason: str = ""
+    ) -> None:
+        """Move unused money between envelopes (by role) and runs with a max_cost of this session.
+
+        Raises TransferError, saying why, when the source has not that much free.
+        """
+        self._tracker.transfer(self, source, target, amount, reason)
+
+    # Figures.
+
+    def tree(self) -> "SessionTree":
+        """Return the cost tree as the store knows it now."""
+        return self._tracker.tree(self.id)
+
+    def breakdown(self) -> dict[str, Decimal]:
+        """Return the dollars that each agent itself has spent so far; "" is outside any agent."""
+        return self._tracker.breakdown(self.id)
+
+    def remaining(self) -> Decimal | None:
+        """Return the dollars of the ceiling that are free now, None without a ceiling."""
+        balance = self._tracker.store.balance(f"session/{self.id}")
+        free = None if balance is None else balance.free
+        return None if free is None else to_usd(free)
+
+
+class Cycle(Scope):
+    """One attempt of the coordinator's routing; the outermost open cycle counts."""
+
+    def _again(self) -> "Cycle":
+        return Cycle(self._tracker, self.parent)
+
+    def _open(self) -> None:
+        here = current()
+        if here is not None and self.parent in (None, here.session):
+            self.parent = here  # session.cycle() inside an agent: that agent's attempt
+        if self.parent is None:
+            raise ScopeError("a routing cycle belongs to a session: open one first")
+        self._session, self._run = self.parent.session, self.parent.run
+        self._era = self.parent._era
+        self._has_caps, self._passes_caps = self.parent._has_caps, self.parent._passes_caps
+        before = self.parent.context
+        inner = in_cycle(self.parent)
+        number = before.cycle if inner else self._session.next_cycle()
+        self.context = before._replace(cycle=number)
+
+    def _close(self, error: BaseException | None) -> None:
+        """Nothing is recorded: the spend of a cycle is that of its calls."""
+
+
+def in_cycle(scope: Scope | None) -> bool:
+    """Tell whether an explicit cycle around a scope fixes the cycle of what opens below."""
+    while scope is not None and not isinstance(scope, Session):
+        if isinstance(scope, Cycle):
+            return True
+        scope = scope.parent
+    return False

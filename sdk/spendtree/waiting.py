@@ -1,0 +1,141 @@
+"""Waiting for money: who is next at which account, within this process.
+
+First come first served, holding nothing. A waiter is woken when a hold of its account ends here;
+the first in line also looks again by itself, since other processes' holds end unseen.
+"""
+
+import random
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+POLL_SECONDS = (0.005, 0.025)
+"""Between looks of the first in line, at random: processes must not look in step."""
+
+IDLE_SECONDS = 1.0
+"""Between looks of those behind, in case that a wake-up was lost with its thread."""
+
+
+class Waiter:
+    """One place in one line."""
+
+    __slots__ = ("account", "wake")
+
+    def __init__(self, account: str, wake: Callable[[], None]) -> None:
+        self.account = account
+        self.wake = wake
+
+
+class Lines:
+    """The lines of waiters, one per account that refused somebody."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: dict[str, deque[Waiter]] = {}
+
+    def __bool__(self) -> bool:
+        """Tell whether anybody waits."""
+        return bool(self._lines)
+
+    def busy(self, path: Iterable[str]) -> str:
+        """Return the first account of the path at which somebody waits, else ""."""
+        for account in path:
+            if account in self._lines:
+                return account
+        return ""
+
+    def join(self, account: str, wake: Callable[[], None]) -> Waiter:
+        """Queue up at an account."""
+        waiter = Waiter(account, wake)
+        with self._lock:
+            self._lines.setdefault(account, deque()).append(waiter)
+        return waiter
+
+    def move(self, waiter: Waiter, account: str) -> None:
+        """Queue up at the account that refuses now, if it is another one."""
+        if waiter.account == account:
+            return
+        self.leave(waiter)
+        waiter.account = account
+        with self._lock:
+            self._lines.setdefault(account, deque()).append(waiter)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Go, with or without money; the next in line takes a look."""
+        with self._lock:
+            line = self._lines.get(waiter.account)
+            if line is None or waiter not in line:
+                return
+            line.remove(waiter)
+            if not line:
+                del self._lines[waiter.account]
+            following = line[0] if line else None
+        if following is not None:
+            following.wake()
+
+    def is_first(self, waiter: Waiter) -> bool:
+        """Tell whether it is this waiter's turn."""
+        line = self._lines.get(waiter.account)
+        return line is not None and line[0] is waiter
+
+    def wake(self, path: Iterable[str]) -> None:
+        """Tell the first in line at each account that money may be free."""
+        with self._lock:
+            first = [self._lines[account][0] for account in path if account in self._lines]
+        for waiter in first:
+            waiter.wake()
+
+    def pause(self, waiter: Waiter) -> float:
+        """Return the seconds after which a waiter looks again unasked."""
+        return random.uniform(*POLL_SECONDS) if self.is_first(waiter) else IDLE_SECONDS
+
+
+class Bell:
+    """What wakes a waiting thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.ring = self._event.set
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it rings, or so long."""
+        self._event.wait(seconds)
+        self._event.clear()
+
+
+class TaskBell:
+    """What wakes a waiting asyncio task, from whatever thread."""
+
+    def __init__(self) -> None:
+        import asyncio  # noqa: PLC0415 - 40 ms that a program without a loop need not pay
+
+        self._asyncio = asyncio
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake the task; a loop that is closed has nobody waiting."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it rings, or so long; cancellation passes through."""
+        with suppress(TimeoutError):
+            async with self._asyncio.timeout(seconds):
+                await self._event.wait()
+        self._event.clear()
+
+
+def in_event_loop() -> bool:
+    """Tell whether this thread runs an asyncio event loop right now."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def whereabouts() -> object:
+    """Return what runs here: the asyncio task, else the thread's number."""
+    asyncio = sys.modules.get("asyncio")
+    loop = None if asyncio is None else asyncio._get_running_loop()
+    return threading.get_ident() if loop is None or asyncio is None else asyncio.current_task(loop)
