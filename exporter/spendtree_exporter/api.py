@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -50,6 +51,12 @@ class _ProblemResponse(JsonResponse):
     media_type = "application/problem+json"
 
 
+class AnyConvertor(PathConvertor):
+    """The rest of a path, whatever is in it: Starlette's own stops at a line break."""
+
+    regex = r"[\s\S]*"
+
+
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
     """Return the answer that something cannot be answered, with the reason."""
     title = _REASONS.get(status, "Service Unavailable")
@@ -60,12 +67,13 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 def routes(queries: Queries) -> list[Route]:
     """Return the doors; anything else below `/api/` is a 404 with a reason."""
     doors = _Doors(queries)
+    register_url_convertor("any", AnyConvertor())
     return [
         Route(f"{BASE}/openapi.json", _told(doors.openapi)),
         Route(f"{BASE}/sessions", _told(doors.sessions)),
-        Route(f"{BASE}/sessions/{{id:path}}", _told(doors.session)),
+        Route(f"{BASE}/sessions/{{id:any}}", _told(doors.session)),
         Route(f"{BASE}/costs", _told(doors.costs)),
-        Route("/api/{rest:path}", _told(doors.nothing)),
+        Route("/api/{rest:any}", _told(doors.nothing)),
     ]
 
 

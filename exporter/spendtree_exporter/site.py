@@ -3,13 +3,14 @@
 from html import escape
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import register_url_convertor
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from spendtree.errors import StoreError
 from spendtree_exporter import session_pages
-from spendtree_exporter.api import LIST, list_query, path_parts
+from spendtree_exporter.api import LIST, AnyConvertor, list_query, path_parts
 from spendtree_exporter.layout import HEADERS, page
 from spendtree_exporter.params import InvalidError, Params, cursor
 from spendtree_exporter.queries import Found, Queries
@@ -17,8 +18,9 @@ from spendtree_exporter.queries import Found, Queries
 
 def routes(queries: Queries) -> list[Route]:
     """Return the doors `/sessions` and `/sessions/{id}`."""
+    register_url_convertor("any", AnyConvertor())
     doors = _Doors(queries)
-    return [Route("/sessions", doors.list), Route("/sessions/{id:path}", doors.session)]
+    return [Route("/sessions", doors.list), Route("/sessions/{id:any}", doors.session)]
 
 
 class _Doors:

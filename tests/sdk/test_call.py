@@ -9,6 +9,7 @@ import queue
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,11 +31,11 @@ from spendtree import (
     UsageError,
 )
 from spendtree.account import Balance
-from spendtree.call import CallOptions
+from spendtree.call import Call, CallOptions
 from spendtree.event import Event, Kind
-from spendtree.waiting import Waiter
 from spendtree.store import open_store
 from spendtree.testing import FakeProvider, FrozenClock, ProviderError, assert_books_balance
+from spendtree.waiting import Waiter
 
 PRICES: dict[str, dict[str, Any]] = {
     "m": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"},
@@ -70,6 +71,12 @@ def balance(tracker: Spendtree, account: str = "session/s") -> Balance:
     found = tracker.store.balance(account)
     assert found is not None
     return Balance(*found[:4])  # the money, without its warning marks
+
+
+def pay_open(call: Call, usage: Usage) -> None:
+    """End a call that somebody else entered."""
+    call.record(usage)
+    call.__exit__(None, None, None)
 
 
 def pay(call: Call, usage: Usage = SPENT) -> None:
@@ -654,14 +661,14 @@ def test_who_waited_long_enough_is_refused_as_busy(how: str) -> None:
         async with session.call("m", **TWO_CENTS):
             pass
 
-    with tracker.session("s", ceiling="0.03") as session:
-        with session.call("m", **TWO_CENTS) as first:
-            with pytest.raises(BudgetExceededError) as error:
-                if how == "task":
-                    asyncio.run(refused(session))
-                else:
-                    session.call("m", **TWO_CENTS).__enter__()
-            first.record(NOTHING)
+    with tracker.session("s", ceiling="0.03") as session, ThreadPoolExecutor(1) as elsewhere:
+        first = elsewhere.submit(session.call("m", **TWO_CENTS).__enter__).result()
+        with pytest.raises(BudgetExceededError) as error:
+            if how == "task":
+                asyncio.run(refused(session))
+            else:
+                session.call("m", **TWO_CENTS).__enter__()
+        pay_open(first, NOTHING)
     assert (error.value.reason, error.value.free, error.value.held) == (
         "busy",
         Decimal("0.01"),
@@ -679,11 +686,11 @@ def test_a_sync_with_in_a_running_loop_refuses_to_wait_but_takes_free_money() ->
 
     async def main() -> None:
         with tracker.session("s", ceiling="0.02") as session:
-            with session.call("m", **TWO_CENTS) as first:
-                with pytest.raises(BudgetExceededError, match="use `async with`") as error:
-                    session.call("m", **TWO_CENTS).__enter__()
-                assert error.value.reason == "busy"
-                first.record(NOTHING)
+            first = await asyncio.to_thread(session.call("m", **TWO_CENTS).__enter__)
+            with pytest.raises(BudgetExceededError, match="use `async with`") as error:
+                session.call("m", **TWO_CENTS).__enter__()
+            assert error.value.reason == "busy"
+            pay_open(first, NOTHING)
             pay(session.call("m", **TWO_CENTS), NOTHING)
             await asyncio.to_thread(pay, session.call("m", **TWO_CENTS), NOTHING)
 
