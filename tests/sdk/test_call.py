@@ -31,7 +31,7 @@ from spendtree import (
     UsageError,
 )
 from spendtree.account import Balance
-from spendtree.call import Call, CallOptions
+from spendtree.call import CallOptions
 from spendtree.event import Event, Kind
 from spendtree.store import open_store
 from spendtree.testing import FakeProvider, FrozenClock, ProviderError, assert_books_balance

@@ -16,7 +16,6 @@ import pytest
 
 import spendtree
 from spendtree import BudgetExceededError, Session, Spendtree, ThreadPoolExecutor
-from spendtree.account import Balance
 from spendtree.call import CallOptions
 from spendtree.event import Kind
 from spendtree.testing import FakeProvider, assert_books_balance

@@ -10,7 +10,7 @@ from spendtree.event import Context, Event, Kind, Request
 from spendtree.store.books import to_balance
 from spendtree.store.database import Database
 from spendtree.store.names import Execute, Readings
-from spendtree.store.protocol import Cursor, Page, Totals
+from spendtree.store.protocol import START, Cursor, Page, Totals
 from spendtree.store.rows import SELECT_EVENT, to_events
 from spendtree.store.statements import BALANCE_COLUMNS
 from spendtree.store.text import storable
@@ -40,9 +40,9 @@ class Reading:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._names = Readings()
+        self._readings = Readings()
 
-    def read(self, cursor: Cursor, limit: int) -> Page:
+    def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
         """Return at most `limit` events after the cursor."""
         after = int(cursor or 0)
         events = self._events("WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit + 1))
@@ -50,11 +50,13 @@ class Reading:
         del events[limit:]
         return Page(events, Cursor(str(events[-1].seq if events else after)), more)
 
-    def events(self, session: str | None, kinds: Collection[int] | None) -> Iterator[Event]:
-        """Iterate over events in log order, of one session or some kinds."""
+    def events(
+        self, *, session: str | None = None, kinds: Collection[int] | None = None
+    ) -> Iterator[Event]:
+        """Iterate over events in log order, of one session or some kinds, in pages."""
         if kinds is not None and session is None and len(kinds) > 1:
             # Kind by kind in the index's order: together SQLite would sort them for each page.
-            each = [self.events(None, (kind,)) for kind in kinds]
+            each = [self.events(kinds=(kind,)) for kind in kinds]
             yield from heapq.merge(*each, key=attrgetter("seq"))
             return
         where, values = ["seq > ?"], []
@@ -92,11 +94,11 @@ class Reading:
 
     def context(self, number: int) -> Context:
         """Return a context by number."""
-        return self._database.reading(lambda e: self._names.contexts(e, {number}))[number]
+        return self._database.reading(lambda e: self._readings.contexts(e, {number}))[number]
 
     def request(self, number: int) -> Request:
         """Return a request by number."""
-        return self._database.reading(lambda e: self._names.requests(e, {number}))[number]
+        return self._database.reading(lambda e: self._readings.requests(e, {number}))[number]
 
     def balance(self, account: str) -> Balance | None:
         """Return an account's money, None if it is not known."""
@@ -105,7 +107,7 @@ class Reading:
         )
         return to_balance(rows[0]) if rows else None
 
-    def accounts(self, kind: str | None) -> Iterator[tuple[Account, Balance]]:
+    def accounts(self, kind: str | None = None) -> Iterator[tuple[Account, Balance]]:
         """Iterate over the accounts in the order of their opening."""
         after, full = 0, True
         while full:
@@ -144,7 +146,7 @@ class Reading:
         at: int | None = self._database.query("SELECT min(at) FROM hold")[0][0]
         return at
 
-    def totals(self, session: str | None) -> list[Totals]:
+    def totals(self, session: str | None = None) -> list[Totals]:
         """Return the sums of calls by context, contexts in the order of their first call."""
         sql, values = TOTALS, ()  # type: tuple[str, tuple[Any, ...]]
         if session is not None:
@@ -152,15 +154,15 @@ class Reading:
             values = (storable(session),)
         rows = self._database.query(sql + "GROUP BY context ORDER BY min(seq)", values)
         contexts = self._database.reading(
-            lambda execute: self._names.contexts(execute, {row[0] for row in rows})
+            lambda execute: self._readings.contexts(execute, {row[0] for row in rows})
         )
         return _merged([_totals(contexts[row[0]], row) for row in rows])
 
     def _events(self, condition: str, values: tuple[Any, ...]) -> list[Event]:
         def body(execute: Execute) -> list[Event]:
             rows = execute(f"{SELECT_EVENT} {condition}", values).fetchall()
-            contexts = self._names.contexts(execute, {row[4] for row in rows})
-            requests = self._names.requests(execute, {row[5] for row in rows})
+            contexts = self._readings.contexts(execute, {row[4] for row in rows})
+            requests = self._readings.requests(execute, {row[5] for row in rows})
             return to_events(rows, contexts, requests)
 
         return self._database.reading(body)

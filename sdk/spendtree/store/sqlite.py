@@ -5,58 +5,34 @@ read-decide-write in Python takes twice as long (measured: 87 against 44 us for 
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
-from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from spendtree import account as rules
-from spendtree.account import Account, Balance, Crossing, Denial, Grant
+from spendtree.account import Account, Denial, Grant
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import owner as owners
 from spendtree.store import statements
-from spendtree.store.books import Books
-from spendtree.store.changes import charge_of, recapped, recapping, transferred, transferring
-from spendtree.store.database import FOREIGN, Database
-from spendtree.store.names import Execute, Names
-from spendtree.store.protocol import (
-    NO_MARKS,
-    START,
-    Cursor,
-    Marks,
-    Opened,
-    Page,
-    Reservation,
-    Settlement,
-    Totals,
-)
-from spendtree.store.reading import Reading
-from spendtree.store.rows import (
-    INSERT_EVENT,
-    as_stored,
-    from_event,
-    stored_context,
-    stored_request,
-)
-from spendtree.store.text import storable
+from spendtree.store.changes import charge_of
+from spendtree.store.database import Database
+from spendtree.store.names import Execute
+from spendtree.store.protocol import Reservation, Settlement
+from spendtree.store.rows import stored_context, stored_request
+from spendtree.store.sqlite_accounts import AccountVerbs
 
 SYNCHRONOUS = ("normal", "full")
 FOREVER = 2**63 - 1
 
-Answer = TypeVar("Answer")
 
-
-class SqliteStore:
+class SqliteStore(AccountVerbs):
     """A store in one SQLite file, for many threads and many processes of one host."""
 
     def __init__(self, path: str, *, synchronous: str = "normal", create: bool = True) -> None:
+        super().__init__(Database(path, synchronous=synchronous, create=create))
         place = path.replace("%", "%25").replace("?", "%3F")
         self.url = f"sqlite:///{place}" + ("?synchronous=full" if synchronous == "full" else "")
-        self._database = Database(path, synchronous=synchronous, create=create)
-        self._names = Names(self._database)
-        self._reading = Reading(self._database)
-        self._books = Books(self._names, self._insert)
         self._granted: dict[bytes, tuple[int, tuple[int, ...]]] = {}
         self.id: str = self._database.query("SELECT value FROM meta WHERE key='store_id'")[0][0]
 
@@ -96,7 +72,7 @@ class SqliteStore:
                 if isinstance(answer, Denial):
                     database.rollback()
                     names.rolled_back()
-                    if self._reading.first_hold(id) is None:
+                    if self.first_hold(id) is None:
                         return answer
                     return self._replay(id, context, request, amount, floor)
                 granted = answer.amount
@@ -158,7 +134,7 @@ class SqliteStore:
         def verb(execute: Execute) -> Settlement:
             held, _ = self._granted.get(id) or self._hold_of(execute, id)
             if execute(statements.DELETE_HOLD, (id,)).rowcount != 1:
-                known = self._reading.find(id, Kind.LAPSE)
+                known = self.find(id, Kind.LAPSE)
                 if known is None:
                     raise LedgerConflictError(f"hold {id.hex()} did not lapse: it ended otherwise")
                 return Settlement(Kind.LAPSE, 0, known.held)
@@ -171,111 +147,6 @@ class SqliteStore:
     def adjust(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         """Book the late truth of a lapsed hold."""
         return self._verb(lambda execute: self._settle_late(execute, id, cost, event))
-
-    def open(
-        self,
-        accounts: Sequence[tuple[Account, int | None]],
-        event: Event,
-        *,
-        marks: Mapping[str, Marks] = NO_MARKS,
-        reserve: Reservation | None = None,
-    ) -> Opened:
-        """Open accounts and record the event, or answer the event first recorded."""
-
-        def verb(execute: Execute) -> Opened:
-            for account, cap in accounts:
-                self._books.open(execute, account, cap, marks.get(account.id, ()))
-            known = self._reading.find(event.id, event.kind)
-            if known is not None:
-                return Opened(known, False)
-            self._insert(execute, event)
-            denial = self._books.reserve(execute, reserve, event.id) if reserve else None
-            if denial is not None:
-                raise _NotReserved(denial)
-            return Opened(event, True)
-
-        try:
-            return self._verb(verb)
-        except _NotReserved as refused:
-            return Opened(event, False, refused.denial)
-
-    def open_accounts(
-        self, accounts: Sequence[tuple[Account, int | None]], marks: Mapping[str, Marks] = NO_MARKS
-    ) -> None:
-        """Open accounts that no event opens."""
-
-        def verb(execute: Execute) -> None:
-            for account, cap in accounts:
-                self._books.open(execute, account, cap, marks.get(account.id, ()))
-
-        if any(account.id not in self._names.accounts for account, _ in accounts):
-            self._verb(verb)
-
-    def release(self, reservation: Reservation, event: Event) -> bool:
-        """Record the end of a run and give back what it reserved."""
-
-        def verb(execute: Execute) -> bool:
-            if self._is_replay(event):
-                return False
-            self._books.release(execute, reservation, event.id)
-            self._insert(execute, event)
-            return True
-
-        return self._verb(verb)
-
-    def transfer(self, id: bytes, source: str, target: str, amount: int, event: Event) -> str:
-        """Move free money between the caps of two accounts."""
-
-        def verb(execute: Execute) -> str:
-            if self._is_replay(event):
-                return ""
-            path = self._books.path(execute, transferring(source, target, event))
-            moved = transferred(path, source, target, amount)
-            if isinstance(moved, str):
-                return moved
-            self._books.write(execute, path, moved, event, rearm=True)
-            self._insert(execute, event)
-            return ""
-
-        return self._verb(verb)
-
-    def set_cap(self, id: bytes, account: str, cap: int | None, event: Event) -> Balance:
-        """Change an account's cap."""
-
-        def verb(execute: Execute) -> Balance:
-            names = recapping(account, event)
-            path = self._books.path(execute, names)
-            if not self._is_replay(event):
-                self._books.write(execute, path, recapped(path, account, cap), event, rearm=True)
-                self._insert(execute, event)
-            return dict(self._books.path(execute, names))[account]
-
-        return self._verb(verb)
-
-    def take_warnings(self, session: str, accounts: Collection[str]) -> list[Crossing]:
-        """Answer the warnings that nobody took before."""
-        where = f"WHERE session=? OR account IN ({','.join('?' * len(accounts))})"
-        names = (storable(session), *map(storable, accounts))
-        if not self._database.query(f"SELECT 1 FROM warning {where} LIMIT 1", names):
-            return []
-
-        def verb(execute: Execute) -> list[Crossing]:
-            taken = "RETURNING no, account, mark, cap, used"
-            rows = execute(f"DELETE FROM warning {where} {taken}", names).fetchall()
-            return [Crossing(*row[1:]) for row in sorted(rows)]
-
-        return self._verb(verb)
-
-    def append(self, event: Event) -> bool:
-        """Record an event that moves no money; False if it was known."""
-
-        def verb(execute: Execute) -> bool:
-            if self._is_replay(event):
-                return False
-            self._insert(execute, event)
-            return True
-
-        return self._verb(verb)
 
     def load(self, accounts: Sequence[Account], events: Sequence[Event]) -> int:
         """Book finished calls without holds; answer how many events were new."""
@@ -319,81 +190,11 @@ class SqliteStore:
                 lapsed += self._lapse_of(number, before, now)
         return lapsed
 
-    # Reading.
-
-    def balance(self, account: str) -> Balance | None:
-        """Return an account's money, None if it is not known."""
-        return self._reading.balance(account)
-
-    def accounts(self, kind: str | None = None) -> Iterator[tuple[Account, Balance]]:
-        """Iterate over the accounts, in pages."""
-        return self._reading.accounts(kind)
-
-    def accounts_named(self, ids: Collection[str]) -> list[tuple[Account, Balance]]:
-        """Return the accounts of these ids."""
-        return self._reading.accounts_named(ids)
-
-    def open_holds(self) -> int:
-        """Count the holds that have not ended."""
-        return self._reading.open_holds()
-
-    def oldest_hold(self) -> int | None:
-        """Return when the oldest open hold was made."""
-        return self._reading.oldest_hold()
-
-    def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
-        """Return events after the cursor; one writer at a time, so none can commit below."""
-        return self._reading.read(cursor, limit)
-
-    def events(
-        self, *, session: str | None = None, kinds: Collection[int] | None = None
-    ) -> Iterator[Event]:
-        """Iterate over events in log order, of one session or some kinds, in pages."""
-        return self._reading.events(session, kinds)
-
-    def find(self, id: bytes, kind: int) -> Event | None:
-        """Return the event of that id and kind."""
-        return self._reading.find(id, kind)
-
-    def totals(self, session: str | None = None) -> list[Totals]:
-        """Return the sums of calls by context."""
-        return self._reading.totals(session)
-
     def close(self) -> None:
         """Close the file; it opens again on use."""
         self._database.close()
 
     # Pieces of verbs; each runs inside a transaction.
-
-    def _verb(self, body: Callable[[Execute], Answer]) -> Answer:
-        database, names = self._database, self._names
-        with database.lock:
-            try:
-                answer = body(database.begin())
-                database.commit()
-                names.fresh.clear()
-                return answer
-            except BaseException as error:
-                self._undo(error)
-
-    def _undo(self, error: BaseException) -> NoReturn:
-        self._database.rollback()
-        self._names.rolled_back()
-        if isinstance(error, FOREIGN):
-            raise self._database.translate(error) from error
-        raise error
-
-    def _row(self, execute: Execute, event: Event) -> tuple[object, ...]:
-        names = self._names
-        context, request = event.context, event.request
-        return from_event(
-            event,
-            names.contexts.get(context) or names.context(execute, context),
-            names.requests.get(request) or names.request(execute, request),
-        )
-
-    def _insert(self, execute: Execute, event: Event) -> None:
-        execute(INSERT_EVENT, self._row(execute, event))
 
     def _decide(
         self, path: Sequence[str], amount: int, floor: int | None, lenient: Collection[str]
@@ -444,7 +245,7 @@ class SqliteStore:
         self, id: bytes, context: Context, request: Request, amount: int, floor: int | None
     ) -> Grant:
         """Answer a hold that was made before."""
-        first = self._reading.first_hold(id)
+        first = self.first_hold(id)
         least = amount if floor is None else min(floor, amount)
         payload = stored_context(context), stored_request(request)
         if first is None or first[:2] != payload or not least <= first[2] <= amount:
@@ -458,7 +259,7 @@ class SqliteStore:
         row = execute("SELECT amount, context FROM hold WHERE id=?", (id,)).fetchone()
         if row is None:
             return 0, ()
-        context = self._reading.context(row[1])
+        context = self.context(row[1])
         return row[0], tuple(self._names.numbers(execute, context.path))
 
     def _settle_late(
@@ -466,12 +267,12 @@ class SqliteStore:
     ) -> Settlement:
         """Answer a settlement that was made before, or turn it into the adjustment of a lapse."""
         for kind in (Kind.CALL, Kind.ADJUSTMENT):
-            known = self._reading.find(id, kind)
+            known = self.find(id, kind)
             if known is not None:
                 if known.cost != cost:
                     raise LedgerConflictError(f"call {id.hex()} was settled with another cost")
                 return Settlement(kind, known.cost, known.held)
-        lapsed = self._reading.find(id, Kind.LAPSE)
+        lapsed = self.find(id, Kind.LAPSE)
         if lapsed is None:
             raise LedgerConflictError(f"no hold {id.hex()} is known")
         adjusted = partial(rules.adjust, presumed=lapsed.held, cost=cost or 0)
@@ -480,14 +281,6 @@ class SqliteStore:
         warned = self._books.change(execute, lapsed.context.path, adjusted, ended)
         return Settlement(Kind.ADJUSTMENT, cost, lapsed.held, warned)
 
-    def _is_replay(self, event: Event) -> bool:
-        known = self._reading.find(event.id, event.kind)
-        if known is None:
-            return False
-        if known.payload != as_stored(event).payload:
-            raise LedgerConflictError(f"event {event.id.hex()} was recorded with another payload")
-        return True
-
     def _lapse_of(self, owner: int, before: int, now: int) -> int:
         def verb(execute: Execute) -> int:
             rows = execute(
@@ -495,8 +288,8 @@ class SqliteStore:
                 (owner, before),
             ).fetchall()
             for id, context_number, request_number, amount, at in rows:
-                context = self._reading.context(context_number)
-                request = self._reading.request(request_number)
+                context = self.context(context_number)
+                request = self.request(request_number)
                 execute(statements.DELETE_HOLD, (id,))
                 event = Event(0, Kind.LAPSE, now, id, context, request, status="lapsed", started=at)
                 reason = {"reason": "its process ended before the call did"}
@@ -506,14 +299,6 @@ class SqliteStore:
             return len(rows)
 
         return self._verb(verb)
-
-
-class _NotReserved(Exception):
-    """Undoes an `open` whose reservation is refused."""
-
-    def __init__(self, denial: Denial) -> None:
-        super().__init__()
-        self.denial = denial
 
 
 def open_sqlite(url: str, *, create: bool) -> SqliteStore:
