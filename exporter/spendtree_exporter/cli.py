@@ -122,7 +122,12 @@ def _run(
         check_installed()
     settings = read_settings(config_file)
     with closing(open_store(url, create=False)) as store, _listening(addresses) as sockets:
-        fold = Fold(store.id, limits=settings.limits, linger_us=settings.linger_us)
+        fold = Fold(
+            store.id,
+            limits=settings.limits,
+            linger_us=settings.linger_us,
+            birth_hold_us=settings.birth_hold_us,
+        )
         prices = PriceBook(load_config(config_file).prices) if receive else None
         app = create_app(store, telemetry_path=telemetry_path, fold=fold, receive=prices)
         with reloading(config_file, app.state.follower, settings):

@@ -1,23 +1,35 @@
 """Follow: one thread that keeps a Fold at the end of a store's log, and says how it is doing.
 
-The only writer of the fold; whoever reads the fold does so under `lock`. No HTTP here.
+Whoever reads the fold does so under `lock`; nobody else changes it. No HTTP here.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from spendtree.errors import StoreError
-from spendtree.metrics import Fold, Limits
+from spendtree.event import Event
+from spendtree.metrics import BIRTH_HOLD_US, Fold, Limits, state
 from spendtree.store import Store
 from spendtree.store.protocol import START
+from spendtree_exporter import snapshot
 
 PAGE = 5_000
 """Events read at a time: some 20 ms of folding, the longest that a scrape waits for the lock."""
 
 _FASTEST, _SLOWEST, _AFTER_ERROR = 0.02, 0.25, 1.0
 """Seconds between two looks at the log: while events come, when none do, when the store fails."""
+
+_ACCOUNTS_SECONDS = 1.0
+"""How old the accounts that a scrape shows may be: two scrapers at once read them once."""
+
+SNAPSHOT_SECONDS = 60.0
+"""How often the state is written down while events come; more rarely where writing takes long."""
+
+_SNAPSHOT_SHARE = 20
+"""A snapshot is followed by a pause of at least so many times its length: 5 % of a core."""
 
 log = logging.getLogger("spendtree.exporter")
 
@@ -31,11 +43,18 @@ class Follower:
 
     A store that cannot be read is tried again, while the figures stay as they are. `complete` is
     true once the end of the log was reached. `failure` holds the reason if following ended for
-    good: after it the figures are not to be shown, since they might be wrong.
+    good: after it the figures are not to be shown, since they might be wrong. With a `state_file`
+    the state is kept there and taken up again at `start`. `oldest_hold` is when the oldest open
+    hold was made (microseconds), None while there is none.
     """
 
     def __init__(
-        self, store: Store, *, fold: Fold | None = None, now: Callable[[], int] = _wall_clock_us
+        self,
+        store: Store,
+        *,
+        fold: Fold | None = None,
+        now: Callable[[], int] = _wall_clock_us,
+        state_file: Path | None = None,
     ) -> None:
         self.store = store
         self.fold = fold or Fold(store.id)
@@ -44,6 +63,12 @@ class Follower:
         self.failure = ""
         self.events_read = 0
         self.store_errors = 0
+        self.oldest_hold: int | None = None
+        self._state_file = state_file
+        self._last: Event | None = None
+        self._written = self.fold.events
+        self._write_at = time.monotonic() + SNAPSHOT_SECONDS
+        self._accounts_at = 0.0
         self._now = now
         self._cursor = START
         self._failing = False
@@ -63,7 +88,7 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """End following and wait for its thread."""
+        """End following, once the state is written down, and wait for its thread."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -72,10 +97,31 @@ class Follower:
         """Wait until the figures are complete, following has failed, or the time is over."""
         self._settled.wait(timeout_seconds)
 
-    def limit(self, limits: Limits, *, linger_us: int) -> None:
+    def limit(self, limits: Limits, *, linger_us: int, birth_hold_us: int = BIRTH_HOLD_US) -> None:
         """Have the fold go on under other limits, between two pages."""
         with self.lock:
-            self.fold.limit(limits, linger_us=linger_us)
+            self.fold.limit(limits, linger_us=linger_us, birth_hold_us=birth_hold_us)
+
+    @property
+    def now(self) -> int:
+        """Return the time, in microseconds since 1970 UTC."""
+        return self._now()
+
+    def refresh(self) -> None:
+        """Bring what does not follow from the log up to date; the caller holds the lock.
+
+        That is what the clock changes, and the accounts as they stand. Where the store cannot be
+        read, they stay as they were.
+        """
+        self.fold.tick(self._now())
+        if time.monotonic() - self._accounts_at < _ACCOUNTS_SECONDS:
+            return
+        try:
+            self.fold.set_balances(self.store.accounts_named(self.fold.live_accounts))
+            self.oldest_hold = self.store.oldest_hold()
+        except StoreError as error:
+            self._store_failed(error)
+        self._accounts_at = time.monotonic()
 
     def step(self) -> tuple[int, bool]:
         """Read and fold one page; answer how many events came and if the log holds more.
@@ -84,9 +130,12 @@ class Follower:
         """
         page = self.store.read(self._cursor, PAGE)
         with self.lock:
+            now = self._now()
+            self.fold.tick(now)  # before, so that what is old already is not born now
             if page.events:
                 self.fold.apply(page.events)
-            self.fold.expire(self._now())
+                self.fold.tick(now)
+                self._last = page.events[-1]
             self._cursor = page.cursor
             self.events_read += len(page.events)
         if not page.more:
@@ -95,11 +144,37 @@ class Follower:
             self._settled.set()
         return len(page.events), page.more
 
+    def resume(self) -> None:
+        """Take up the state that an earlier exporter has left, if it can be used."""
+        if self._state_file is None:
+            return
+        found = snapshot.read(self._state_file, self.store, self._empty)
+        if found is None:
+            return
+        fold, place = found
+        with self.lock:
+            if state.settings(fold) != state.settings(self.fold):
+                return  # they were changed just now
+            self.fold, self._cursor, self._written = fold, place.cursor, fold.events
+        log.info("took up the state after %s events", f"{fold.events:,}")
+
+    def _empty(self) -> Fold:
+        fold = self.fold
+        return Fold(
+            fold.store_id,
+            limits=fold.limits,
+            linger_us=fold.linger_us,
+            birth_hold_us=fold.birth_hold_us,
+        )
+
     def _run(self) -> None:
+        self.resume()
         pause = 0.0
         while not self._stop.wait(pause):
             try:
                 count, more = self.step()
+                if time.monotonic() >= self._write_at:
+                    self._write_down()
             except StoreError as error:
                 self._store_failed(error)
                 pause = _AFTER_ERROR
@@ -112,6 +187,23 @@ class Follower:
             else:
                 self._store_answered()
                 pause = _next_pause(pause, count, more)
+        self._write_down()
+
+    def _write_down(self) -> None:
+        """Write the state down, if it is another one than before.
+
+        Without the lock: this thread is the only one that changes it, and scrapes go on meanwhile.
+        """
+        if self._state_file is None or self._last is None or self._written == self.fold.events:
+            return
+        started = time.monotonic()
+        try:
+            snapshot.write(self._state_file, self.fold, snapshot.mark(self._cursor, self._last))
+            self._written = self.fold.events
+        except OSError as error:
+            log.warning("the state could not be written to %s: %s", self._state_file, error)
+        took = time.monotonic() - started
+        self._write_at = time.monotonic() + max(SNAPSHOT_SECONDS, took * _SNAPSHOT_SHARE)
 
     def _store_failed(self, error: StoreError) -> None:
         self.store_errors += 1

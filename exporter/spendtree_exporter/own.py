@@ -7,15 +7,21 @@ from spendtree_exporter.render import Own
 
 VERSION = version("spendtree")
 
+NOTHING: Own = {}
 
-def own_figures(follower: Follower, scrape_us: int) -> Own:
+
+def own_figures(follower: Follower, scrape_us: int, configured: Own = NOTHING) -> Own:
     """Return the exporter's own samples; the caller holds the follower's lock.
 
-    `scrape_us` is how many microseconds the scrape before this one took.
+    The fold is brought up to date by it, so ask before you render. `scrape_us` is how many
+    microseconds the scrape before this one took. `configured` are samples that follow from the
+    configuration: plan_price_usd, price_catalogue_timestamp_seconds and alert_threshold.
     """
-    fold = follower.fold
+    follower.refresh()
+    fold, oldest = follower.fold, follower.oldest_hold
     limits = fold.limits
     return {
+        "oldest_hold_age_seconds": [] if oldest is None else [((), max(follower.now - oldest, 0))],
         "exporter_events_read_total": [((), follower.events_read)],
         "exporter_store_errors_total": [((), follower.store_errors)],
         "exporter_lag_seconds": [((), round(follower.lag_seconds * 1e6))],
@@ -30,4 +36,5 @@ def own_figures(follower: Follower, scrape_us: int) -> Own:
         "exporter_live_sessions": [((), fold.live_sessions)],
         "exporter_scrape_duration_seconds": [((), scrape_us)],
         "build_info": [((VERSION,), 1)],
+        **configured,
     }

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from spendtree.config import Config, load_config
 from spendtree.errors import ConfigurationError
-from spendtree.metrics import LINGER_US, Limits
+from spendtree.metrics import BIRTH_HOLD_US, LINGER_US, Limits
 from spendtree_exporter.follow import Follower
 
 log = logging.getLogger("spendtree.exporter")
@@ -30,6 +30,9 @@ LIMITS = {
 }
 """Keys of the section `metrics`, and the limits of the fold that they are."""
 
+TIMES = {"linger_seconds": "linger_us", "birth_hold_seconds": "birth_hold_us"}
+"""Keys of the section `metrics`, and the settings that they are, in microseconds."""
+
 KEPT = {"kept_customers": "customer", "kept_teams": "team"}
 """Limits that are sets of names, and whose names they are."""
 
@@ -42,6 +45,7 @@ class Settings(NamedTuple):
 
     limits: Limits = Limits()
     linger_us: int = LINGER_US
+    birth_hold_us: int = BIRTH_HOLD_US
 
 
 def read_settings(file: Path | None) -> Settings:
@@ -55,7 +59,11 @@ def settings_of(config: Config) -> Settings:
     customers = (name for name in config.customers if config.budgets("customer", name))
     teams = (name for name in config.teams if config.budgets("team", name))
     limits = Limits(**counts, kept_customers=frozenset(customers), kept_teams=frozenset(teams))
-    return Settings(limits, round(config.metrics.linger_seconds * 1e6))
+    return Settings(
+        limits,
+        linger_us=round(config.metrics.linger_seconds * 1e6),
+        birth_hold_us=round(config.metrics.birth_hold_seconds * 1e6),
+    )
 
 
 def changes(old: Settings, new: Settings) -> list[str]:
@@ -65,10 +73,10 @@ def changes(old: Settings, new: Settings) -> list[str]:
         before, after = getattr(old.limits, field), getattr(new.limits, field)
         if before != after:
             found.append(f"metrics.{key} is {after} (was {before})")
-    if old.linger_us != new.linger_us:
-        found.append(
-            f"metrics.linger_seconds is {new.linger_us / 1e6:g} (was {old.linger_us / 1e6:g})"
-        )
+    for key, field in TIMES.items():
+        before, after = getattr(old, field), getattr(new, field)
+        if before != after:
+            found.append(f"metrics.{key} is {after / 1e6:g} (was {before / 1e6:g})")
     for field, kind in KEPT.items():
         names, others = getattr(new.limits, field), getattr(old.limits, field)
         found += _named(f"{kind} names always shown", names - others)
@@ -126,6 +134,8 @@ def _reload(
             # Without this thread no later SIGHUP would be heard, and nobody would know.
             log.exception("%s could not be read again; the settings stay as they were", file)
             continue
-        follower.limit(wanted.limits, linger_us=wanted.linger_us)
+        follower.limit(
+            wanted.limits, linger_us=wanted.linger_us, birth_hold_us=wanted.birth_hold_us
+        )
         log.info("%s read again: %s", file, "; ".join(changes(settings, wanted)) or "no change")
         settings = wanted

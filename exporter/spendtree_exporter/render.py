@@ -10,10 +10,20 @@ their comments, `# UNIT` lines, `# EOF` at the end).
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
-from spendtree.metrics import Family, Fold, Series
+from spendtree.metrics import (
+    Column,
+    Family,
+    Fold,
+    Group,
+    Histogram,
+    Series,
+    Table,
+    family,
+)
+from spendtree.metrics.groups import BUDGET_FAMILIES, ROW_FAMILIES, Row, period_labels
 
 Own = Mapping[str, Sequence[tuple[tuple[str, ...], int]]]
 """Samples that are not the fold's: (label values, value in the family's integer unit) by family."""
@@ -33,27 +43,62 @@ def render(fold: Fold, format: Format, own: Own | None = None) -> bytes:
     Families stand in the catalogue's order, series in the order in which the log made them.
     """
     own = own or {}
+    store = f'{{store="{escape(fold.store_id)}"'
     parts: list[bytes] = []
-    for family, rows in fold:
-        parts.append(format.header(family).encode())
-        draw = partial(_draw, fold.store_id, family)
-        parts += [
-            series.text if series.fresh else draw(labels, series) for labels, series in rows.items()
-        ]
-        for labels, value in own.get(family.name, ()):
-            parts.append(_line(fold.store_id, family, labels, value))
+    for each, rows in fold:
+        parts.append(format.header(each).encode())
+        if isinstance(rows, Table):
+            parts += _table(store, each, rows)
+        elif isinstance(rows, Column):
+            parts += _column(store, each, rows)
+        for labels, value in own.get(each.name, ()):
+            parts.append(_line(store, each, labels, value))
     parts.append(format.end)
     return b"".join(parts)
+
+
+def _table(store: str, family: Family, table: Table) -> list[bytes]:
+    """Return the lines of a table's series; only those that changed are made again."""
+    if not table.series:
+        return []
+    if family.buckets:
+        return [
+            each.text if each.fresh else _draw_histogram(store, table, key, each)
+            for key, each in table.series.items()
+        ]
+    texts = [
+        each.text if each.fresh else _draw(table, key, each) for key, each in table.series.items()
+    ]
+    return _prefixed(store, family, texts)
+
+
+def _column(store: str, each: Family, column: Column) -> list[bytes]:
+    """Return the lines of one family of groups; those of a group that changed are made at once."""
+    groups = column.groups.values()
+    for group in groups:
+        if not group.fresh:
+            _draw_row(group) if isinstance(group, Row) else _draw_group(group)
+    texts = map(attrgetter(f"text_{column.index}"), groups)
+    return _prefixed(store, each, list(filter(None, texts)))
+
+
+def _prefixed(store: str, family: Family, texts: list[bytes]) -> list[bytes]:
+    """Return lines that begin alike: the beginning is not kept with each, it is the separator."""
+    if not texts:
+        return []
+    prefix = f"{family.full_name}{store},".encode()
+    return [prefix, prefix.join(texts)]
 
 
 def decimal(value: int, places: int) -> str:
     """Return `value / 10**places` as exact decimal text, without trailing zeros or exponent."""
     if not places:
         return str(value)
-    digits = str(abs(value)).rjust(places + 1, "0")
-    whole, fraction = digits[:-places], digits[-places:].rstrip("0")
+    whole, fraction = divmod(abs(value), 10**places)
     sign = "-" if value < 0 else ""
-    return f"{sign}{whole}.{fraction}" if fraction else sign + whole
+    if not fraction:
+        return f"{sign}{whole}"
+    return f"{sign}{whole}.{fraction:0{places}}".rstrip("0")
 
 
 def escape(text: str) -> str:
@@ -66,24 +111,67 @@ def escape(text: str) -> str:
 _SPECIAL = re.compile(r'[\\\n"]')
 
 
-def _draw(store: str, family: Family, labels: tuple[str, ...], series: Series) -> bytes:
-    text = series.text
-    if text:
-        # No value contains a space, so the last one ends the labels.
-        head = text[: text.rindex(b" ") + 1]
-        text = head + f"{decimal(series.value, family.decimals)}\n".encode()
-    else:
-        text = _line(store, family, labels, series.value)
-    series.text = text
+def _draw(table: Table, key: str, series: Series) -> bytes:
+    family = table.family
+    head = _head_of(series.text) or _head(family.labels, table.words.labels(key))
+    series.text = head + f"{decimal(series.shown, family.decimals)}\n".encode()
     series.fresh = True
-    return text
+    return series.text
+
+
+def _draw_row(row: Row) -> None:
+    """Make the three lines of a session's row, whose labels are the same."""
+    head = _head_of(row.text_0) or _head(_ROW_LABELS, row.labels)
+    row.text_0 = b"%b%b\n" % (head, decimal(row.cost, _ROW_DECIMALS).encode())
+    row.text_1 = b"%b%d\n" % (head, row.calls)
+    row.text_2 = b"%b%d\n" % (head, row.tokens)
+    row.fresh = True
+
+
+def _draw_group(group: Group) -> None:
+    for index, (name, value) in enumerate(zip(group.families, group.values(), strict=True)):
+        each, text = family(name), b""
+        if value is not None:
+            labels = period_labels(group.labels) if index == _PERIOD_END else group.labels
+            text = _head(each.labels, labels) + f"{decimal(value, each.decimals)}\n".encode()
+        setattr(group, f"text_{index}", text)
+    group.fresh = True
+
+
+_ROW_LABELS = family(ROW_FAMILIES[0]).labels
+_ROW_DECIMALS = family(ROW_FAMILIES[0]).decimals
+_PERIOD_END = len(BUDGET_FAMILIES) - 1
+
+
+def _draw_histogram(store: str, table: Table, key: str, series: Histogram) -> bytes:
+    each = table.family
+    name, labels = each.full_name, _head(each.labels, table.words.labels(key)).decode()[:-2]
+    lines, count = [], 0
+    for le, more in zip((*each.buckets, "+Inf"), series.counts, strict=True):
+        count += 0 if series.due else more
+        lines.append(f'{name}_bucket{store},{labels},le="{le}"}} {count}\n')
+    total = decimal(0 if series.due else series.value, each.decimals)
+    lines.append(f"{name}_sum{store},{labels}}} {total}\n")
+    lines.append(f"{name}_count{store},{labels}}} {count}\n")
+    series.text = "".join(lines).encode()
+    series.fresh = True
+    return series.text
+
+
+def _head(names: tuple[str, ...], labels: tuple[str, ...]) -> bytes:
+    pairs = zip(names, labels, strict=True)
+    return (",".join([f'{name}="{escape(text)}"' for name, text in pairs]) + "} ").encode()
+
+
+def _head_of(text: bytes) -> bytes:
+    # No value contains a space, so the last one ends the labels.
+    return text[: text.rindex(b" ") + 1] if text else b""
 
 
 def _line(store: str, family: Family, labels: tuple[str, ...], value: int) -> bytes:
-    pairs = [f'store="{escape(store)}"']
-    pairs += [f'{name}="{escape(text)}"' for name, text in zip(family.labels, labels, strict=True)]
-    number = decimal(value, family.decimals)
-    return f"{family.full_name}{{{','.join(pairs)}}} {number}\n".encode()
+    head = f"{family.full_name}{store}{',' if labels else ''}".encode()
+    end = f"{decimal(value, family.decimals)}\n".encode()
+    return head + _head(family.labels, labels) + end
 
 
 def _text_header(family: Family) -> str:

@@ -15,7 +15,7 @@ import pytest
 import spendtree
 from spendtree.config import load_config
 from spendtree.errors import ConfigurationError
-from spendtree.metrics import LINGER_US, Limits
+from spendtree.metrics import BIRTH_HOLD_US, LINGER_US, Limits
 from spendtree.store.memory import MemoryStore
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.reload import LIMITS, Settings, changes, read_settings, settings_of
@@ -111,6 +111,7 @@ def test_a_reload_applies_without_losing_counters_or_live_sessions(
     sqlite_url: str, config: Path
 ) -> None:
     tracker = spendtree.Spendtree(sqlite_url, {"prices": PRICES})
+    config.write_text("metrics: {max_customers: 1, birth_hold_seconds: 0}\n")
     spend(tracker, "first")
     spend(tracker, "acme", 2)
     live = tracker.session("live", customer="first")
@@ -122,7 +123,7 @@ def test_a_reload_applies_without_losing_counters_or_live_sessions(
 
         config.write_text(
             "customers: {acme: {budgets_usd: {day: 5}}}\n"
-            "metrics: {max_customers: 1, max_session_series: 30}\n"
+            "metrics: {max_customers: 1, max_session_series: 30, birth_hold_seconds: 0}\n"
         )
         exporter.hang_up()
         exporter.said(
@@ -221,6 +222,7 @@ def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
                     "max_providers": 4,
                     "max_models": 5,
                     "linger_seconds": 1.5,
+                    "birth_hold_seconds": 2.5,
                 },
                 "customers": {"acme": {"budgets_usd": {"day": 0}}, "globex": {"mode": "warn"}},
                 "teams": {"search": None, "ads": None},
@@ -242,12 +244,13 @@ def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
             kept_teams=frozenset({"search", "ads"}),
         ),
         linger_us=1_500_000,
+        birth_hold_us=2_500_000,
     )
     assert len(LIMITS) == 7
 
 
 def test_without_a_file_the_settings_are_the_defaults() -> None:
-    assert read_settings(None) == Settings(Limits(), LINGER_US)
+    assert read_settings(None) == Settings(Limits(), LINGER_US, BIRTH_HOLD_US)
 
 
 def test_a_file_that_is_not_there_is_an_error_for_the_caller(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The fold: what each kind of event adds to which series, and what bounds them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -9,8 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spendtree.event import Context, Event, Kind, Request
-from spendtree.metrics import CATALOGUE, OTHER, OVERFLOW, Fold, Limits, family, fold, label_text
-from tests.exporter.oracle import PICO, Sample, expected, logs
+from spendtree.metrics import (
+    CATALOGUE,
+    OTHER,
+    OVERFLOW,
+    Family,
+    Fold,
+    Limits,
+    family,
+    fold,
+    label_text,
+)
+from tests.exporter.oracle import Sample, expected, logs
 
 ACME = Context("s-1", "acme", "search", "researcher", level=2, cycle=1)
 GPT = Request("openai", "gpt-4o")
@@ -35,11 +45,27 @@ def samples(made: Fold) -> dict[Sample, Decimal]:
     for each, rows in made:
         for labels, series in rows.items():
             pairs = {"store": made.store_id, **dict(zip(each.labels, labels, strict=True))}
-            key = each.name, frozenset((k, v) for k, v in pairs.items() if v)
-            assert key not in found, f"two series of one label set: {key}"
-            if series.value:
-                found[key] = Decimal(series.value).scaleb(-each.decimals)
+            for name, le, value in parts(each, series):
+                named = pairs | le
+                key = name, frozenset((k, v) for k, v in named.items() if v)
+                assert key not in found, f"two series of one label set: {key}"
+                if value:
+                    found[key] = value
     return found
+
+
+def parts(each: Family, series: Any) -> Iterator[tuple[str, dict[str, str], Decimal]]:
+    """Yield the name, further labels and value of each sample of a series."""
+    value = Decimal(series.value).scaleb(-each.decimals)
+    if not each.buckets:
+        yield each.name, {}, value
+        return
+    count = 0
+    for le, more in zip((*each.buckets, "+Inf"), series.counts, strict=True):
+        count += more
+        yield f"{each.name}_bucket", {"le": le}, Decimal(count)
+    yield f"{each.name}_sum", {}, value
+    yield f"{each.name}_count", {}, Decimal(count)
 
 
 def total(made: Fold, name: str, **labels: str) -> int:
@@ -82,7 +108,7 @@ def test_the_fold_equals_the_plain_sums_however_the_log_is_paged(
 @settings(deadline=None, max_examples=30)
 def test_a_fold_that_forgets_its_contexts_all_the_time_counts_the_same(log: list[Event]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fold, "_PAYERS_MAX", 2)
+        patch.setattr(fold, "PAYERS_MAX", 2)
 
         assert samples(folded(*log)) == expected("st", log)
 
@@ -99,9 +125,9 @@ def test_totals_stay_exact_and_series_bounded_when_everything_overflows(log: lis
     truth = expected("st", log)
     for each in CATALOGUE:
         if each.name != "label_overflow_total":
-            wanted = sum((v for (name, _), v in truth.items() if name == each.name), Decimal())
-            unit = PICO if each.unit == "usd" else 1
-            assert total(made, each.name) * unit == wanted, each.name
+            name = f"{each.name}_sum" if each.buckets else each.name
+            wanted = sum((v for (n, _), v in truth.items() if n == name), Decimal())
+            assert Decimal(total(made, each.name)).scaleb(-each.decimals) == wanted, each.name
     assert made.session_series <= 4
 
 
@@ -189,16 +215,16 @@ def test_deep_levels_and_late_cycles_share_a_label() -> None:
 
 def test_a_session_keeps_its_series_while_open_and_a_quarter_of_an_hour_longer() -> None:
     made = folded(call(kind=Kind.SESSION_OPENED, at=0), call(at=1))
-    made.expire(1000 * MINUTE)
+    made.tick(1000 * MINUTE)
     assert made.session_series == 3
     assert made.live_sessions == 1
 
     made.apply([call(kind=Kind.SESSION_CLOSED, at=1000 * MINUTE, status="succeeded")])
-    made.expire(1015 * MINUTE - 1)
+    made.tick(1015 * MINUTE - 1)
     assert made.session_series == 3
     assert made.live_sessions == 0
 
-    made.expire(1015 * MINUTE)
+    made.tick(1015 * MINUTE)
     assert made.session_series == 0
     assert not made.rows("session_cost_usd_total")
     assert total(made, "cost_usd_total") == 10**12
@@ -225,33 +251,65 @@ def test_a_session_continued_after_its_end_lingers_from_its_last_event() -> None
         call(at=10 * MINUTE),
     )
 
-    made.expire(16 * MINUTE)
+    made.tick(16 * MINUTE)
     assert total(made, "session_calls_total", session="s-1") == 1
 
-    made.expire(25 * MINUTE)
+    made.tick(25 * MINUTE)
     assert made.session_series == 0
 
 
 def test_late_truth_of_a_session_long_gone_does_not_stay_for_ever() -> None:
     made = folded(call(kind=Kind.SESSION_OPENED, at=0), call(kind=Kind.SESSION_CLOSED, at=0))
-    made.expire(20 * MINUTE)
+    made.tick(20 * MINUTE)
 
     made.apply([call(kind=Kind.ADJUSTMENT, at=20 * MINUTE, cost=5, held=9)])
     assert total(made, "session_cost_usd_total", session="s-1") == 5
     assert made.live_sessions == 0
 
-    made.expire(35 * MINUTE)
+    made.tick(35 * MINUTE)
     assert made.session_series == 0
 
 
-def test_a_call_for_a_session_that_left_makes_new_series_instead_of_feeding_dropped_ones() -> None:
+def test_a_session_that_only_the_clock_took_away_comes_back_with_all_it_spent() -> None:
     made = folded(call(at=0))
-    made.expire(20 * MINUTE)
+    made.tick(20 * MINUTE)
+    assert not made.rows("session_calls_total")
 
     made.apply([call(at=20 * MINUTE)])
 
+    assert total(made, "session_calls_total", session="s-1") == 2
+    assert made.session_series == 3
+
+
+def test_a_session_that_the_log_has_left_behind_starts_again_and_feeds_no_dropped_series() -> None:
+    other = ACME._replace(session="s-2")
+    made = folded(call(at=0), call(other, at=20 * MINUTE), call(at=20 * MINUTE))
+
     assert total(made, "session_calls_total", session="s-1") == 1
-    assert total(made, "calls_total") == 2
+    assert total(made, "calls_total") == 3
+
+
+@given(logs, st.lists(st.integers(0, 3 * 10**9), max_size=5), st.integers(1, 9))
+@settings(deadline=None, max_examples=50)
+def test_who_has_series_does_not_depend_on_when_somebody_looked(
+    log: list[Event], looks: list[int], page: int
+) -> None:
+    """Admission follows the log, so a restart shows what was shown, whatever the clock did."""
+    timed = [event._replace(at=number * MINUTE * 4) for number, event in enumerate(log)]
+    limits = Limits(series=200, session_series=7, customers=1, agents=1)
+    looked, fresh = Fold("st", limits=limits), folded(*timed, limits=limits)
+
+    for first in range(0, len(timed), page):
+        looked.apply(timed[first : first + page])
+        for now in looks:
+            looked.tick(now)
+
+    looked.tick(10**10)
+    fresh.tick(10**10)
+    assert samples(looked) == samples(fresh)
+    for each in (looked, fresh):
+        each.apply([call(ACME._replace(session=s), at=10**10) for s in ("s-1", "s-2", "s-3")])
+    assert samples(looked) == samples(fresh)
 
 
 def test_sessions_beyond_the_limit_share_one_overflow_and_never_appear_halfway() -> None:
@@ -263,9 +321,9 @@ def test_sessions_beyond_the_limit_share_one_overflow_and_never_appear_halfway()
     assert total(made, "label_overflow_total", label="session") == 1
 
     made.apply([call(kind=Kind.SESSION_CLOSED, at=MINUTE)])
-    made.expire(14 * MINUTE)
+    made.tick(14 * MINUTE)
     made.apply([call(second, at=14 * MINUTE)])
-    made.expire(16 * MINUTE)
+    made.tick(16 * MINUTE)
     made.apply([call(second._replace(agent="late"), at=16 * MINUTE)])
 
     assert total(made, "session_calls_total", session="s-2") == 0, "its start is in the overflow"
@@ -274,7 +332,7 @@ def test_sessions_beyond_the_limit_share_one_overflow_and_never_appear_halfway()
 
 def test_a_session_that_calls_itself_overflow_has_no_series_to_drop() -> None:
     made = folded(call(ACME._replace(session=OVERFLOW), at=0))
-    made.expire(60 * MINUTE)
+    made.tick(60 * MINUTE)
 
     assert total(made, "session_calls_total", session=OVERFLOW) == 1
     assert made.session_series == 0

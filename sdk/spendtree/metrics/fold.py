@@ -1,102 +1,101 @@
-"""Fold: events in, counter series out. Pure, integers only; not safe for threads by itself.
+"""Fold: events in, series out. Pure, integers only; not safe for threads by itself.
 
-Every call is added to one small book per context, request and ending, a few additions in a list.
-At the end of `apply` each touched book is posted to all its series, along wirings that are
-worked out once. That is what makes the loop fast.
+What a call adds to standing series is summed up in a book per payer, request and ending, which is
+posted to its series at the end of `apply`; what it adds to its session goes to the session's row.
+Books and series are looked up once and kept at hand. That is what makes the loop fast.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from spendtree.event import Context, Event, Kind, Request
-from spendtree.metrics.catalogue import Family
+from spendtree.account import Account, Balance
+from spendtree.event import Context, Event
+from spendtree.metrics.births import BIRTH_HOLD_US, Births
+from spendtree.metrics.budgets import Budgets
+from spendtree.metrics.ends import Ends, Handler
+from spendtree.metrics.family import Family, Labels
+from spendtree.metrics.groups import Row
 from spendtree.metrics.names import Limits, Names, Who, label_text
-from spendtree.metrics.series import Labels, Series, Tables
-from spendtree.metrics.sessions import Row, Session, Sessions
-from spendtree.metrics.wiring import (
-    CACHE_READ,
-    CACHE_WRITE,
-    CHARGES,
-    COST,
-    COUNT,
-    FINISHED,
-    HELD,
-    INPUT,
-    OUTPUT,
-    TOKENS,
-    TRUE,
-    Wiring,
-    Wirings,
-)
+from spendtree.metrics.notes import Notes
+from spendtree.metrics.series import Tables
+from spendtree.metrics.sessions import LINGER_US, Cap, Session, Sessions
+from spendtree.metrics.wiring import CHARGES, FINISHED, TRUE, Book, BookKey, Wirings
 
-LINGER_US = 15 * 60 * 1_000_000
-"""How long the series of a session that ended stay: a quarter of an hour."""
-
-_PAYERS_MAX = 20_000
-"""Contexts kept at hand (about 2 kB each); more are worked out again."""
-
-_NOTHING = [0] * 8
-_RUN_FAMILIES = ("agent_runs_total", "agent_run_cost_usd_total")
-
-
-class _Book:
-    """Sums that are not posted yet, of one payer's calls with one request and ending."""
-
-    __slots__ = ("session_wiring", "sums", "wiring")
-
-    def __init__(self, wiring: Wiring, session_wiring: Wiring) -> None:
-        self.sums = _NOTHING.copy()
-        self.wiring = wiring
-        self.session_wiring = session_wiring
+PAYERS_MAX = 8_000
+"""Contexts kept at hand (about 500 bytes each); more are worked out again."""
 
 
 class _Payer:
-    """What one context comes to: its labels, its session and its books."""
+    """What one context comes to: its books, its session, the row and the caps it spends from.
 
-    __slots__ = ("books", "counts", "row", "session", "stray", "who")
+    `stray` is outside any session, `odd` says that a call of it goes also elsewhere than to its
+    book and row. `who` is None for history, which counts nowhere.
+    """
 
-    def __init__(self, who: Who, session: Session, row: Row | None, counts: bool) -> None:
+    __slots__ = ("books", "caps", "odd", "row", "session", "stray", "who", "worker")
+
+    def __init__(
+        self, who: Who | None, books: dict[BookKey, Book], session: Session, row: Row
+    ) -> None:
         self.who = who
+        self.books = books
         self.session = session
         self.row = row
-        self.counts = counts
-        self.stray = counts and row is None
-        self.books: dict[tuple[Request, int, str, bool], _Book] = {}
+        self.caps: tuple[Cap, ...] = ()
+        self.worker = False
+        self.stray = False
+        self.odd = False
 
 
 class Fold:
-    """The counters of one store as its log stands.
+    """The series of one store as its log stands.
 
     `store_id` is the `store` label of every series. `events` counts the events applied, `version`
-    changes whenever a series does. Feed it every event of a log once, in log order.
+    changes whenever something that is shown does. Feed it every event of a log once, in log order,
+    and `tick` it; a series whose first event is younger than `birth_hold_us` shows 0.
     """
 
     def __init__(
-        self, store_id: str, *, limits: Limits | None = None, linger_us: int = LINGER_US
+        self,
+        store_id: str,
+        *,
+        limits: Limits | None = None,
+        linger_us: int = LINGER_US,
+        birth_hold_us: int = BIRTH_HOLD_US,
     ) -> None:
         self.store_id = store_id
         self.limits = limits or Limits()
-        self.linger_us = linger_us
         self.events = 0
         self.version = 0
-        self._tables = Tables(self.limits)
+        self._births = Births(birth_hold_us)
+        self._tables = Tables(self.limits, self._births)
         self._sessions = Sessions(self._tables, linger_us)
         self._names = Names(self.limits)
+        self._budgets = Budgets(self._tables, self._names, self._sessions)
         self._wirings = Wirings(self._tables, self._names)
+        self._notes = Notes(self._tables, self._names, self._sessions)
         self._payers: dict[Context, _Payer] = {}
-        self._handlers: dict[int, Callable[[Event], None]] = {
-            Kind.SESSION_OPENED: self._session_opened,
-            Kind.SESSION_CLOSED: self._session_closed,
-            Kind.RUN_CLOSED: self._run_closed,
-            Kind.DENIED: self._denied,
-        }
+        self._recorded = 0
+        ends = Ends(self._tables, self._names, self._wirings, self._sessions)
+        self._handlers = {**ends.handlers, **self._notes.handlers}
 
-    def __iter__(self) -> Iterator[tuple[Family, Mapping[Labels, Series]]]:
+    def __iter__(self) -> Iterator[tuple[Family, Mapping[Labels, Any]]]:
         """Iterate over all families of the catalogue with their series (those of events)."""
         return iter(self._tables)
 
-    def rows(self, name: str) -> Mapping[Labels, Series]:
+    def rows(self, name: str) -> Mapping[Labels, Any]:
         """Return the series of one family by their label values; KeyError if there is none."""
-        return self._tables.rows(name)
+        return self._tables.rows_of(name)
+
+    @property
+    def linger_us(self) -> int:
+        """Return how long the series of a session stay after its end."""
+        return self._sessions.linger_us
+
+    @property
+    def birth_hold_us(self) -> int:
+        """Return how long a new series shows 0."""
+        return self._births.hold_us
 
     @property
     def live_sessions(self) -> int:
@@ -105,8 +104,8 @@ class Fold:
 
     @property
     def session_series(self) -> int:
-        """Return how many series carry a session."""
-        return self._tables.sessions
+        """Return how many series that carry a session are shown."""
+        return self._sessions.shown_series + self._budgets.session_series
 
     @property
     def standing_series(self) -> int:
@@ -115,14 +114,16 @@ class Fold:
 
     def apply(self, events: Iterable[Event]) -> None:
         """Count the next events of the log. Events of origin "history" count nowhere."""
-        payers, handlers, touched = self._payers, self._handlers, list[_Book]()
+        payers, handlers, touched = self._payers, self._handlers, list[Book]()
         for event in events:
             self.events += 1
             (_, kind, at, _, context, request, cost, held, fresh, output, read, write, write_1h,
-             _, status, _, _) = event  # fmt: skip
+             _, status, _, data) = event  # fmt: skip
+            if data is not None and "recorded" in data:
+                self._recorded = data["recorded"]
             if kind not in CHARGES:
                 if kind in handlers and context.origin != "history":
-                    handlers[kind](event)
+                    self._handle(handlers[kind], event)
                 continue
             payer = payers.get(context)
             if payer is None:
@@ -130,125 +131,190 @@ class Fold:
             key = (request, kind, status, cost is None)
             book = payer.books.get(key)
             if book is None:
-                book = payer.books[key] = self._new_book(payer, *key)
+                book = payer.books[key] = self._new_book(payer, key, event)
             sums = book.sums
-            if not sums[COUNT]:
+            if sums is None:
+                sums = book.sums = [0, 0, 0, 0, 0, 0, 0]
                 touched.append(book)
-            cost = cost or 0
-            sums[COUNT] += 1
-            sums[COST] += cost
-            sums[INPUT] += fresh
-            sums[CACHE_READ] += read
-            sums[CACHE_WRITE] += write + write_1h
-            sums[OUTPUT] += output
-            sums[HELD] += held
-            payer.session.last = at
-            if payer.stray:
-                self._stray(event, payer)
-            if cost > held > 0:
-                self._overrun(event, payer)
+            if cost is None:
+                cost = 0
+            write += write_1h
+            sums[0] += 1
+            sums[1] += cost
+            sums[2] += fresh
+            sums[3] += read
+            sums[4] += write
+            sums[5] += output
+            sums[6] += held
+            row = payer.row
+            row.calls += kind in FINISHED
+            row.cost += cost
+            row.tokens += fresh + output + read + write
+            row.fresh = False
+            session = payer.session
+            session.last = at
+            if payer.worker:
+                session.worker += cost
+            if payer.odd or cost > held > 0 or data is not None:
+                self._oddly(event, payer)
         _post(touched)
         self.version += 1
 
-    def limit(self, limits: Limits, *, linger_us: int = LINGER_US) -> None:
+    def limit(
+        self,
+        limits: Limits,
+        *,
+        linger_us: int = LINGER_US,
+        birth_hold_us: int = BIRTH_HOLD_US,
+    ) -> None:
         """Go on under other limits, from the next event on.
 
         Nothing shown so far is renamed or taken away, and nothing leaves `_other` afterwards: a
         name that now gets a label of its own has there what it spends from here on.
         """
         self.limits = limits
-        self.linger_us = linger_us
+        self._births.hold_us = birth_hold_us
         self._names.limit(limits)
         self._tables.limit(limits)
         self._sessions.linger(linger_us)
         self._wirings.clear()
         self._forget_payers()
 
-    def expire(self, now: int) -> None:
-        """Let the series of sessions go that ended long enough before `now` (microseconds)."""
-        for session in self._sessions.expire(now):
+    def tick(self, now: int) -> None:
+        """Say what time it is (microseconds): series are born and sessions' series go."""
+        hidden = self._sessions.tick(now)
+        for session in hidden:
+            self._forget(session)
+        if self._births.tick(now) or hidden:
             self.version += 1
-            for context in session.contexts:
-                self._payers.pop(context, None)
+
+    @property
+    def live_accounts(self) -> list[str]:
+        """Return the ids of the accounts whose gauges are to be shown."""
+        return self._budgets.live(self._births.now)
+
+    def set_balances(self, accounts: Iterable[tuple[Account, Balance]]) -> None:
+        """Show these accounts as they stand, and no others."""
+        self.version += self._budgets.set(accounts)
+
+    def _handle(self, handler: Handler, event: Event) -> None:
+        changed = handler(event, self._recorded_at(event.context, event.at))
+        if self._sessions.forgotten:
+            self._purge()
+        if changed is not None:
+            self._forget(changed)
+
+    def _recorded_at(self, context: Context, at: int) -> int:
+        """Return when an event was recorded: a live one at its own time.
+
+        An imported one says when it happened; its import says when that took place.
+        """
+        return self._recorded or at if context.origin == "import" else at
 
     def _new_payer(self, context: Context, at: int) -> _Payer:
-        if len(self._payers) >= _PAYERS_MAX:
+        if len(self._payers) >= PAYERS_MAX:
             self._forget_payers()
-        who = self._names.who(context)
-        if context.origin == "history" or not context.session:
-            payer = _Payer(who, Session(""), None, context.origin != "history")
+        if context.origin == "history":
+            payer = _Payer(None, {}, Session(""), Row((), False))
+        elif not context.session:
+            who = self._names.who(context)
+            payer = _Payer(who, self._wirings.books(who), Session(""), Row((), False))
+            payer.stray = payer.odd = True
         else:
-            session = self._sessions.meet(context.session, at)
-            session.contexts.add(context)
-            payer = _Payer(who, session, self._sessions.row(session, who), True)
+            payer = self._payer_of_session(context, at)
+        if context.origin != "history":
+            self._budgets.meet(context, at)
         self._payers[context] = payer
         return payer
+
+    def _payer_of_session(self, context: Context, at: int) -> _Payer:
+        who = self._names.who(context)
+        session = self._sessions.meet(context.session, at)
+        if self._sessions.forgotten:
+            self._purge()
+        row = self._sessions.row(session, who)
+        payer = _Payer(who, self._wirings.books(who), session, row)
+        payer.worker = context.level > 1
+        if session.caps:
+            payer.caps = tuple([session.caps[a] for a in context.path if a in session.caps])
+        payer.odd = not row.shown or bool(payer.caps)
+        if session.contexts is None:
+            session.contexts = []
+        session.contexts.append(context)
+        if context.agent:
+            session.several = session.several or session.agent not in ("", context.agent)
+            session.agent = session.agent or context.agent
+        return payer
+
+    def _new_book(self, payer: _Payer, key: BookKey, event: Event) -> Book:
+        if payer.who is None:
+            return Book((), ())
+        return self._wirings.book(payer.who, key, self._recorded_at(event.context, event.at))
+
+    def _oddly(self, event: Event, payer: _Payer) -> None:
+        """Count what is special about a call or charge."""
+        if payer.who is None:
+            return
+        at = self._recorded_at(event.context, event.at)
+        cost = event.cost or 0
+        for cap in payer.caps:
+            cap.spent += cost
+        if payer.stray:
+            self._stray(event, payer.who, at)
+        elif not payer.row.shown:
+            self._overflow(event, payer.row, at)
+        if cost > event.held > 0 and event.kind in TRUE:
+            names = self._names.labels(payer.who, event.request, event.status)
+            self._add("overrun_usd_total", cost - event.held, names, at)
+        data = event.data
+        if data is not None and "waited_us" in data:
+            self._notes.waited(data, at)
+
+    def _stray(self, event: Event, who: Who, at: int) -> None:
+        """Count a call outside any session."""
+        names = self._names.labels(who, event.request, event.status)
+        names["reason"] = label_text(str((event.data or {}).get("unattributed", "no_scope")))
+        if event.kind in FINISHED:
+            self._add("unattributed_calls_total", 1, names, at)
+        if event.cost is not None:
+            self._add("unattributed_cost_usd_total", event.cost, names, at)
+
+    def _overflow(self, event: Event, row: Row, at: int) -> None:
+        """Count a call whose session has no series of its own."""
+        shared = self._sessions.overflow(row)
+        shared.cost += event.cost or 0
+        shared.tokens += sum(event[8:13])
+        shared.fresh = False
+        if event.kind in FINISHED:
+            shared.calls += 1
+            self._wirings.overflow("session", at).add(1)
+
+    def _purge(self) -> None:
+        for session in self._sessions.forgotten:
+            self._forget(session)
+        self._sessions.forgotten.clear()
+
+    def _forget(self, session: Session) -> None:
+        """Keep nothing of a session at hand."""
+        for context in session.contexts or ():
+            self._payers.pop(context, None)
+        session.contexts = None
 
     def _forget_payers(self) -> None:
         self._payers.clear()
         for session in self._sessions:
-            session.contexts.clear()
+            session.contexts = None
 
-    def _new_book(
-        self, payer: _Payer, request: Request, kind: int, status: str, unpriced: bool
-    ) -> _Book:
-        if not payer.counts:
-            return _Book((), ())
-        wiring = self._wirings.standing(payer.who, request, kind, status, unpriced)
-        return _Book(wiring, self._wirings.session(payer.row, kind) if payer.row else ())
-
-    def _overrun(self, event: Event, payer: _Payer) -> None:
-        if payer.counts and event.kind in TRUE:
-            names = self._names.labels(payer.who, event.request, event.status)
-            self._add("overrun_usd_total", (event.cost or 0) - event.held, names)
-
-    def _stray(self, event: Event, payer: _Payer) -> None:
-        """Count a call outside any session."""
-        names = self._names.labels(payer.who, event.request, event.status)
-        names["reason"] = label_text(str((event.data or {}).get("unattributed", "no_scope")))
-        if event.kind in FINISHED:
-            self._add("unattributed_calls_total", 1, names)
-        if event.cost is not None:
-            self._add("unattributed_cost_usd_total", event.cost, names)
-
-    def _session_opened(self, event: Event) -> None:
-        self.expire(event.at)
-        self._sessions.open(event.context.session, event.at)
-
-    def _session_closed(self, event: Event) -> None:
-        if not (event.data or {}).get("continued"):
-            (ended,) = self._wirings.ended(self._who(event), ("sessions_total",), event.status)
-            ended.add(1)
-        self.expire(event.at)
-        self._sessions.close(event.context.session, event.at)
-
-    def _run_closed(self, event: Event) -> None:
-        runs, cost = self._wirings.ended(self._who(event), _RUN_FAMILIES, event.status)
-        runs.add(1)
-        cost.add(event.cost or 0)
-
-    def _denied(self, event: Event) -> None:
-        names = self._names.labels(self._who(event), event.request, event.status)
-        data = event.data or {}
-        names["kind"] = label_text(str(data.get("kind", "")))
-        names["reason"] = names["status"]
-        self._add("would_deny_calls_total" if data.get("would") else "denied_calls_total", 1, names)
-
-    def _who(self, event: Event) -> Who:
-        payer = self._payers.get(event.context)
-        return self._names.who(event.context) if payer is None else payer.who
-
-    def _add(self, name: str, amount: int, names: Mapping[str, str]) -> None:
-        self._tables.standing_series(name, names)[0].add(amount)
+    def _add(self, name: str, amount: int, names: Mapping[str, str], at: int) -> None:
+        self._tables.series(name, names, at)[0].add(amount)
 
 
-def _post(books: list[_Book]) -> None:
+def _post(books: list[Book]) -> None:
     for book in books:
-        sums = book.sums
-        sums[TOKENS] = sums[INPUT] + sums[CACHE_READ] + sums[CACHE_WRITE] + sums[OUTPUT]
-        for wiring in (book.wiring, book.session_wiring):
-            for index, series in wiring:
-                if sums[index]:
-                    series.value += sums[index]
-                    series.fresh = False
-        sums[:] = _NOTHING
+        sums, book.sums = book.sums, None
+        assert sums is not None
+        for index, series in zip(book.indexes, book.series, strict=True):
+            amount = sums[index]
+            if amount:
+                series.value += amount
+                series.fresh = False

@@ -124,6 +124,18 @@ class Names:
         known[text] = name
         return name
 
+    def known(self) -> dict[str, dict[str, str]]:
+        """Return who has a name: by label, what each text is shown as."""
+        return self._known
+
+    def take_up(self, known: dict[str, dict[str, str]]) -> None:
+        """Take over what another one knew, before any other use."""
+        self._known = {label: known[label] for label in BOUNDED}
+
+    def shown(self, label: str, text: str) -> str:
+        """Return the name that a text is shown under as things stand; nobody is admitted."""
+        return self._known[label].get(text, OTHER)
+
     def who(self, context: Context) -> Who:
         """Return who spends, as labels."""
         return Who(

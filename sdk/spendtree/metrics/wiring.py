@@ -1,4 +1,4 @@
-"""Wiring: which sums of a call's book go to which series. The table, and what follows from it.
+"""Wiring: which sums of a call's book go to which standing series. The table, and what follows.
 
 Pure. `fold` fills the books; nothing here adds anything up.
 """
@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 from spendtree.event import NO_REQUEST, Kind, Request
 from spendtree.metrics.names import BOUNDED, OTHER, Names, Who
 from spendtree.metrics.series import Series, Tables
-from spendtree.metrics.sessions import Row
 
-COUNT, COST, INPUT, CACHE_READ, CACHE_WRITE, OUTPUT, TOKENS, HELD = range(8)
+COUNT, COST, INPUT, CACHE_READ, CACHE_WRITE, OUTPUT, HELD = range(7)
 """The sums of a book, by index: events, pico-dollars, tokens, pico-dollars held or presumed."""
 
 FINISHED = frozenset((Kind.CALL, Kind.LAPSE))
@@ -19,11 +18,25 @@ TRUE = frozenset((Kind.CALL, Kind.ADJUSTMENT))
 METERED = FINISHED | TRUE
 CHARGES = METERED | {Kind.TOOL}
 
-Wiring = tuple[tuple[int, Series], ...]
-"""Pairs of a sum's index and a series that takes it."""
+BOOKS_MAX = 8_000
+"""Books kept at hand (some 600 bytes each); more are made again."""
 
-_WIRINGS_MAX = 20_000
-"""Wirings kept at hand; more are worked out again."""
+BookKey = tuple[Request, int, str, bool]
+"""Request, kind, status, and whether the price is unknown."""
+
+
+class Book:
+    """Sums that are not posted yet, of the calls of one payer with one request and ending.
+
+    `sums[indexes[n]]` goes to `series[n]`; there are none while nothing is to be posted.
+    """
+
+    __slots__ = ("indexes", "series", "sums")
+
+    def __init__(self, indexes: tuple[int, ...], series: tuple[Series, ...]) -> None:
+        self.sums: list[int] | None = None
+        self.indexes = indexes
+        self.series = series
 
 
 class _Post(NamedTuple):
@@ -57,67 +70,72 @@ _POSTS = (
 
 
 class Wirings:
-    """Wirings by who spends, what was asked for and how it ended, each worked out once."""
+    """Books by who spends, what was asked for and how it ended; each wired once."""
 
     def __init__(self, tables: Tables, names: Names) -> None:
         self._tables = tables
         self._names = names
-        self._known: dict[tuple[object, ...], Wiring] = {}
-        self._ends: dict[tuple[object, ...], tuple[Series, ...]] = {}
+        self._books: dict[Who, dict[BookKey, Book]] = {}
+        self._made = 0
+        self._ends: dict[tuple[object, ...], tuple[Any, ...]] = {}
+        self._indexes: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def clear(self) -> None:
-        """Work every wiring out again: names or limits have changed."""
-        self._known.clear()
+        """Wire everything again: names or limits have changed."""
+        self._books.clear()
         self._ends.clear()
+        self._made = 0
 
-    def standing(
-        self, who: Who, request: Request, kind: int, status: str, unpriced: bool
-    ) -> Wiring:
-        """Return what goes to series without a session."""
-        key = (who, request, kind, status, unpriced)
-        wiring = self._known.get(key)
-        if wiring is None:
-            _make_room(self._known)
-            labels = self._names.labels(who, request, status)
-            wiring = self._known[key] = self._new(labels, kind, unpriced)
-        return wiring
+    def books(self, who: Who) -> dict[BookKey, Book]:
+        """Return the books of a payer, shared by all contexts that are shown alike."""
+        books = self._books.get(who)
+        if books is None:
+            if self._made >= BOOKS_MAX:
+                self._books.clear()
+                self._made = 0
+            books = self._books[who] = {}
+        return books
 
-    def session(self, row: Row, kind: int) -> Wiring:
-        """Return what goes to the series of a session."""
-        if kind not in FINISHED:
-            return ((COST, row.cost), (TOKENS, row.tokens))
-        wiring: Wiring = ((COUNT, row.calls), (COST, row.cost), (TOKENS, row.tokens))
-        return wiring if row.shown else (*wiring, (COUNT, self._overflow("session")))
+    def book(self, who: Who, key: BookKey, at: int) -> Book:
+        """Return a new book; `at` is when the event was recorded that it is made for."""
+        request, kind, status, unpriced = key
+        names = self._names.labels(who, request, status)
+        full = [label for label in BOUNDED if names[label] == OTHER]
+        indexes: list[int] = []
+        wired: list[Series] = []
+        for post in _POSTS:
+            if post.takes(kind, unpriced, status):
+                names["type"] = post.type
+                series, fits = self._tables.series(post.family, names, at)
+                indexes.append(post.sum)
+                wired.append(series)
+                if not fits and "series" not in full:
+                    full.append("series")
+        if kind in FINISHED:
+            for label in full:
+                indexes.append(COUNT)
+                wired.append(self.overflow(label, at))
+        self._made += 1
+        shared = tuple(indexes)
+        return Book(self._indexes.setdefault(shared, shared), tuple(wired))
 
-    def ended(self, who: Who, families: tuple[str, ...], status: str) -> tuple[Series, ...]:
+    def overflow(self, label: str, at: int) -> Series:
+        """Return the series that counts what a full label hides."""
+        series: Series = self._tables.series("label_overflow_total", {"label": label}, at)[0]
+        return series
+
+    def ended(self, who: Who, families: tuple[str, ...], status: str, at: int) -> tuple[Any, ...]:
         """Return the series that the end of a run or session goes to, one per family."""
         key = (who, families, status)
         series = self._ends.get(key)
         if series is None:
             _make_room(self._ends)
-            labels = self._names.labels(who, NO_REQUEST, status)
-            made = [self._tables.standing_series(name, labels)[0] for name in families]
+            names = self._names.labels(who, NO_REQUEST, status)
+            made = [self._tables.series(name, names, at)[0] for name in families]
             series = self._ends[key] = tuple(made)
         return series
 
-    def _new(self, names: dict[str, str], kind: int, unpriced: bool) -> Wiring:
-        wired: list[tuple[int, Series]] = []
-        full = [label for label in BOUNDED if names[label] == OTHER]
-        for post in _POSTS:
-            if post.takes(kind, unpriced, names["status"]):
-                labels = {**names, "type": post.type}
-                series, fits = self._tables.standing_series(post.family, labels)
-                wired.append((post.sum, series))
-                if not fits and "series" not in full:
-                    full.append("series")
-        if kind in FINISHED:
-            wired += [(COUNT, self._overflow(label)) for label in full]
-        return tuple(wired)
-
-    def _overflow(self, label: str) -> Series:
-        return self._tables.standing_series("label_overflow_total", {"label": label})[0]
-
 
 def _make_room(cache: MutableMapping[tuple[object, ...], Any]) -> None:
-    if len(cache) >= _WIRINGS_MAX:
+    if len(cache) >= BOOKS_MAX:
         cache.clear()
