@@ -193,7 +193,11 @@ def _freshness(seconds: float) -> Figure:
     with TemporaryDirectory() as directory:
         url = f"sqlite:///{directory}/spend.db"
         open_store(url).close()
-        with _exporter(url) as (_, metrics), _writer(url, seconds) as committed:
+        # Without the birth hold: a new series would show 0 for a minute, as it should.
+        config = Path(directory) / "spendtree.yaml"
+        config.write_text("metrics: {birth_hold_seconds: 0}\n")
+        options = ("--config.file", str(config))
+        with _exporter(url, *options) as (_, metrics), _writer(url, seconds) as committed:
             waits = list(_waits(metrics, committed))
     return Figure("call finished -> visible at /metrics, longest", max(waits), "s", 1)
 
@@ -232,9 +236,10 @@ def _writer(url: str, seconds: float) -> Iterator[Iterator[tuple[int, float]]]:
 
 
 @contextmanager
-def _exporter(url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _exporter(url: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     program = "from spendtree_exporter.cli import main; main()"
     command = [sys.executable, "-c", program, "--store", url, "--web.listen-address", "127.0.0.1:0"]
+    command += options
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:

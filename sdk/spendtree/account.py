@@ -145,19 +145,12 @@ def _in_part(
     path: Path, amount: int, floor: int | None, lenient: Collection[str]
 ) -> Grant | Denial:
     """Decide where some account has less than the whole amount free."""
-    over: list[str] = []
-    fits, own = amount, carved(path)
-    for name, balance in path:
-        free = _open_to(name, balance, own)
-        if free is None or amount <= free:
-            continue
-        if name in lenient:
-            over.append(name)
-        elif free < fits:
-            fits = free
+    own = carved(path)
+    frees = [(name, free) for name, b in path if (free := _open_to(name, b, own)) is not None]
+    fits = min([amount, *(free for name, free in frees if name not in lenient)])
     least = amount if floor is None else min(floor, amount)
     if fits >= least:
-        return Grant(fits, tuple(over))
+        return Grant(fits, tuple([name for name, free in frees if fits > free]))
     return _denial(path, least, lenient, own)
 
 
@@ -236,22 +229,22 @@ def carved(path: Path) -> int:
 
 
 def conclude(
-    before: Path, after: Sequence[Balance], *, rearm: bool = False
+    before: Path, after: Sequence[Balance]
 ) -> tuple[list[Balance], tuple[Crossing, ...]]:
     """Return balances with their terms brought up to date, and the warning marks just reached.
 
     A reserved envelope keeps what is free in it, so what a call spends there leaves its session's
-    reservation by as much. Each crossing of a mark is told once (rule 9); with `rearm` (the cap
-    changed) a mark that is now above is one to cross again.
+    reservation by as much. Each crossing of a mark is told once (rule 9); where the cap changed, a
+    mark that is now above is one to cross again.
     """
     balances = list(after)
-    if not rearm and all(map(is_plain, balances)):
-        return balances, ()
-    names = [name for name, _ in before]
-    moved = carved(list(zip(names, balances, strict=True))) - carved(before)
+    moved = carved([(name, new) for (name, _), new in zip(before, after, strict=True)])
+    moved -= carved(before)
     crossings: list[Crossing] = []
-    for index, (name, balance) in enumerate(zip(names, balances, strict=True)):
+    for index, ((name, old), balance) in enumerate(zip(before, after, strict=True)):
         terms = balance.terms
+        if terms is PLAIN and not moved:
+            continue
         if moved and kind_of(name) == "session":
             terms = terms._replace(reserved=terms.reserved + moved)
         passed = _passed(balance)
@@ -259,7 +252,7 @@ def conclude(
             used = balance.spent + balance.presumed
             new = terms.marks[terms.passed : passed]
             crossings += [Crossing(name, mark, balance.cap, used) for mark in new]
-        if passed > terms.passed or rearm:
+        if passed > terms.passed or balance.cap != old.cap:
             terms = terms._replace(passed=passed, due=due(balance.cap, terms.marks, passed))
         balances[index] = balance._replace(terms=terms)
     return balances, tuple(crossings)

@@ -12,6 +12,7 @@ import pytest
 
 from spendtree.errors import StoreUnavailableError
 from spendtree.event import Kind
+from spendtree.metrics import Fold
 from spendtree.pricing import PriceBook
 from spendtree.store import Store, open_store
 from spendtree.store.memory import MemoryStore
@@ -33,7 +34,8 @@ NEVER = Patience(rooted=10**6, rootless=10**6)
 
 @contextmanager
 def receiving(store: Store, patience: Patience = AT_ONCE) -> Iterator[str]:
-    with serving(create_app(store, receive=PRICES, patience=patience)) as url:
+    fold = Fold(store.id, birth_hold_us=0)  # figures are looked at as soon as they are there
+    with serving(create_app(store, fold=fold, receive=PRICES, patience=patience)) as url:
         httpx.get(f"{url}/-/ready")  # the lock is taken
         yield url
 

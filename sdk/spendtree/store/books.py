@@ -58,11 +58,9 @@ class Books:
         before: Sequence[tuple[str, Balance]],
         after: Sequence[Balance],
         cause: Event | None = None,
-        *,
-        rearm: bool = False,
     ) -> bool:
         """Write changed balances and what follows from them; `cause` is the event to blame."""
-        balances, crossings = rules.conclude(before, after, rearm=rearm)
+        balances, crossings = rules.conclude(before, after)
         for (name, old), balance in zip(before, balances, strict=True):
             if balance != old:
                 self._write(execute, name, balance)

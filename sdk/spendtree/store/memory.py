@@ -199,7 +199,7 @@ class MemoryStore:
             moved = transferred(path, source, target, amount)
             if isinstance(moved, str):
                 return moved
-            self._write(path, moved, event, rearm=True)
+            self._write(path, moved, event)
             self._record(event)
             return ""
 
@@ -209,7 +209,7 @@ class MemoryStore:
         with self._lock:
             path = self._path(recapping(account, event))
             if not self._is_replay(event):
-                self._write(path, recapped(path, account, cap), event, rearm=True)
+                self._write(path, recapped(path, account, cap), event)
                 self._record(event)
             return self._balance(account)
 
@@ -360,11 +360,9 @@ class MemoryStore:
         before: rules.Path,
         after: Sequence[Balance],
         cause: Event | None,
-        *,
-        rearm: bool = False,
     ) -> bool:
         """Write changed balances and what follows; True if one reached a warning mark."""
-        balances, crossings = rules.conclude(before, after, rearm=rearm)
+        balances, crossings = rules.conclude(before, after)
         self._balances.update(zip([name for name, _ in before], balances, strict=True))
         for crossing in crossings:
             assert cause is not None, "only what an event tells of can reach a mark"

@@ -90,7 +90,7 @@ class AccountVerbs(Reading):
             moved = transferred(path, source, target, amount)
             if isinstance(moved, str):
                 return moved
-            self._books.write(execute, path, moved, event, rearm=True)
+            self._books.write(execute, path, moved, event)
             self._insert(execute, event)
             return ""
 
@@ -103,7 +103,7 @@ class AccountVerbs(Reading):
             names = recapping(account, event)
             path = self._books.path(execute, names)
             if not self._is_replay(event):
-                self._books.write(execute, path, recapped(path, account, cap), event, rearm=True)
+                self._books.write(execute, path, recapped(path, account, cap), event)
                 self._insert(execute, event)
             return dict(self._books.path(execute, names))[account]
 
