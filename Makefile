@@ -15,8 +15,11 @@ PYTEST_ARGS ?= -n 2
 
 JSON ?=
 
+# How many seeds `make chaos` runs; the suite runs a few of them.
+SEEDS ?= 1000
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench fmt clean
+.PHONY: help setup demo test check bench chaos fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +40,9 @@ check: setup ## lint, formatting, types and import directions: what CI checks
 
 bench: setup ## measure speed and size (JSON=file also writes one row per figure)
 	$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+
+chaos: setup ## spend one budget from 200 agents while calls fail and processes die (SEEDS=1000)
+	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
 
 fmt: setup ## format, and fix what the linter can
 	$(BIN)/ruff check --fix .

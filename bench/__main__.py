@@ -21,6 +21,8 @@ REPEATS: dict[str, int] = {
     "startup": 1,
     "pricing": 3,
     "ledger": 1,
+    "fanout": 1,
+    "waiting": 3,
     "fold": 3,
     "scrape": 1,
     "ingest": 3,

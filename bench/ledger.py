@@ -44,10 +44,12 @@ def _alone(place: Path, calls: int) -> list[Figure]:
     memory = _latencies("memory:", calls)
     file = place / "alone.db"
     sqlite = _latencies(f"sqlite:///{file}", calls)
+    deep = _deep_latencies(f"sqlite:///{place / 'deep.db'}", calls)
     return [
         Figure("call, memory store, p50", _p(memory, 50), "us", 12),
         Figure("call, SQLite file, path of 3 accounts, p50", _p(sqlite, 50), "us", 60),
         Figure("call, SQLite file, path of 3 accounts, p99", _p(sqlite, 99), "us", 1000),
+        Figure("call, SQLite file, path of 5 accounts, p50", _p(deep, 50), "us", 80),
         Figure("a call on disk, indexes included", file.stat().st_size / calls, "bytes", 250),
     ]
 
@@ -179,6 +181,21 @@ def _latencies(url: str, calls: int) -> list[float]:
     with _agent(url) as agent:
         _measure(agent, 200)
         return _measure(agent, calls)
+
+
+def _deep_latencies(url: str, calls: int) -> list[float]:
+    """Charge five accounts: the customer's month, session, ancestor's run, envelope, own run."""
+    tracker = spendtree.Spendtree(url, {**CONFIG, "periods": {"month": {"customer_usd": CAP}}})
+    with (
+        tracker.session(customer="acme", ceiling=CAP) as session,
+        session.agent("lead", max_cost=CAP) as lead,
+        lead.agent("worker", envelope=CAP, max_cost=CAP) as agent,
+    ):
+        assert len(agent.context.path) == 5, agent.context.path
+        _measure(agent, 200)
+        taken = _measure(agent, calls)
+    tracker.close()
+    return taken
 
 
 @contextmanager

@@ -6,6 +6,7 @@ the event loop never waits for the fold.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -38,6 +39,7 @@ def create_app(
     *,
     telemetry_path: str = "/metrics",
     fold: Fold | None = None,
+    state_file: Path | None = None,
     session_idle_seconds: float = SESSION_IDLE_SECONDS,
     receive: PriceBook | None = None,
     patience: Patience | None = None,
@@ -45,10 +47,11 @@ def create_app(
     """Return the exporter of a store: metrics at `telemetry_path`, health, API and pages.
 
     It follows the store while it runs; `fold` is an empty Fold with other limits than usual. The
-    store stays the caller's, who closes it afterwards. `state.follower` is the Follower. With
-    prices to `receive` by, it takes spans at `/v1/traces`, and keeps them as `patience` says.
+    store stays the caller's, who closes it afterwards. `state.follower` is the Follower, which
+    keeps its state over restarts in `state_file`. With prices to `receive` by, spans are taken at
+    `/v1/traces`, and wait for the rest of their trace as `patience` says.
     """
-    follower = Follower(store, fold=fold)
+    follower = Follower(store, fold=fold, state_file=state_file)
     keeper = Keeper(store, session_idle_seconds=session_idle_seconds)
     queries = Queries(store)
     gatherer = None if receive is None else Gatherer(store, receive, patience=patience)

@@ -20,10 +20,12 @@ from spendtree.pricing import PriceBook
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree_exporter.app import create_app
 from spendtree_exporter.follow import Follower
+from spendtree_exporter.lock import lock_path
 from spendtree_exporter.logs import log_to_stderr
 from spendtree_exporter.otlp import check_installed
 from spendtree_exporter.own import VERSION
 from spendtree_exporter.reload import Settings, changes, read_settings, reloading
+from spendtree_exporter.security import Security
 from spendtree_exporter.serve import closing_socket, listen_on, serve_on, url_of
 
 log = logging.getLogger("spendtree.exporter")
@@ -67,6 +69,16 @@ def export(
             help="spendtree.yaml, for its `metrics` and budgets; SIGHUP reads it again.",
         ),
     ] = None,
+    state_file: Annotated[
+        str | None,
+        typer.Option(
+            "--state-file",
+            metavar="FILE",
+            help="Where the figures are kept, so that a restart need not read the whole log; "
+            '"" keeps them nowhere.',
+            show_default="beside the store, with -exporter-state behind its name",
+        ),
+    ] = None,
     listen_address: Annotated[
         list[str],
         typer.Option(
@@ -78,6 +90,15 @@ def export(
     telemetry_path: Annotated[
         str, typer.Option("--web.telemetry-path", help="Where the metrics are served.")
     ] = "/metrics",
+    web_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--web.config.file",
+            metavar="FILE",
+            help="TLS and basic auth, in the form that Prometheus exporters share.",
+            show_default="plain HTTP for everybody",
+        ),
+    ] = None,
     receive: Annotated[
         bool,
         typer.Option(
@@ -103,7 +124,15 @@ def export(
         # Until the server listens to them: a signal then is no failure either.
         signal.signal(number, _end)
     try:
-        _run(store, config_file, listen_address, telemetry_path, receive=receive)
+        _run(
+            store,
+            config_file,
+            _state_file(store, state_file),
+            listen_address,
+            telemetry_path,
+            web_config,
+            receive=receive,
+        )
     except (SpendtreeError, OSError) as error:
         typer.echo(f"spendtree-exporter: {error}", err=True)
         raise typer.Exit(1) from None
@@ -112,12 +141,16 @@ def export(
 def _run(
     url: str,
     config_file: Path | None,
+    state_file: Path | None,
     addresses: Sequence[str],
     telemetry_path: str,
+    web_config: Path | None,
     *,
     receive: bool,
 ) -> None:
     _check_path(telemetry_path)
+    security = None if web_config is None else Security(web_config)
+    tls = None if security is None else security.tls
     if receive:
         check_installed()
     settings = read_settings(config_file)
@@ -129,16 +162,31 @@ def _run(
             birth_hold_us=settings.birth_hold_us,
         )
         prices = PriceBook(load_config(config_file).prices) if receive else None
-        app = create_app(store, telemetry_path=telemetry_path, fold=fold, receive=prices)
+        app = create_app(
+            store,
+            telemetry_path=telemetry_path,
+            fold=fold,
+            state_file=state_file,
+            receive=prices,
+        )
         with reloading(config_file, app.state.follower, settings):
+            scheme = "http" if tls is None else "https"
             for sock in sockets:
-                log.info("serving %s%s for %s", url_of(sock), telemetry_path, store.url)
+                log.info("serving %s%s for %s", url_of(sock, scheme), telemetry_path, store.url)
             if config_file is not None:
                 said = "; ".join(changes(Settings(), settings)) or "all limits are the defaults"
                 log.info("configured by %s: %s", config_file, said)
             _spare_the_collector(app.state.follower)
-            serve_on(app, sockets)
+            serve_on(app if security is None else security.guard(app), sockets, tls)
         log.info("stopped")
+
+
+def _state_file(url: str, wanted: str | None) -> Path | None:
+    """Return where the state is kept: as wanted, else beside a store that is a file."""
+    if wanted is None:
+        beside = lock_path(url)
+        return Path(f"{beside}-state") if beside else None
+    return Path(wanted) if wanted else None
 
 
 def _check_path(telemetry_path: str) -> None:

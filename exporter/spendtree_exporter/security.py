@@ -36,7 +36,7 @@ _CLIENT_AUTH = {
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 
-_NOBODY = "$2b$10$CwTycUXWue0Thq9StjUM0uJ4TfZ2KH.5xO2yTJ3Y2oG7Z0hXKZ5bm"
+_NOBODY = "$2b$10$7OoZvb7NmDiRNnhFjTfQ.OHjOz.K3k/F2Qzg.r871XTDzw5QZCxgi"
 """What the password of an unknown user is compared with: the answer takes as long as for others."""
 
 _REMEMBERED = 100
@@ -78,7 +78,8 @@ def read_web_config(file: Path) -> WebConfig:
     try:
         told = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{file}: cannot be read: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{file}: cannot be read: {reason}") from None
     sections = _section(file, "", told, ("tls_server_config", "basic_auth_users"))
     tls = sections.get("tls_server_config")
     return WebConfig(
@@ -166,7 +167,7 @@ class Security:
             _bcrypt()
         context = None if config.tls is None else context_of(config.tls)
         if context is not None:
-            context.sni_callback = self._handshake  # type: ignore[assignment]
+            context.sni_callback = self._handshake
         self._context: ssl.SSLContext | None = context
         self._users = dict(config.users)
         self._right.clear()
@@ -285,7 +286,7 @@ def _credentials(header: bytes) -> tuple[str, bytes]:
 
 def _matches(password: bytes, hashed: str) -> bool:
     try:
-        return _bcrypt().checkpw(password, hashed.encode())
+        return bool(_bcrypt().checkpw(password, hashed.encode()))
     except ValueError:  # longer than 72 bytes, or with a NUL: no hash is of such a password
         return False
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from spendtree.errors import ConfigurationError
 
@@ -104,14 +104,14 @@ def url_of(sock: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def serve(app: Starlette, host: str = "127.0.0.1", port: int = 9797) -> None:
+def serve(app: ASGIApp, host: str = "127.0.0.1", port: int = 9797) -> None:
     """Serve until SIGTERM or SIGINT, end what is open, and return. Raises OSError as `listen`."""
     with closing_socket(listen(host, port)) as sock:
         serve_on(app, [sock])
 
 
 def serve_on(
-    app: Starlette, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None
+    app: ASGIApp, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None
 ) -> None:
     """Serve on listening sockets until SIGTERM or SIGINT; they stay the caller's."""
     _server(app, tls).run(sockets=list(sockets))
@@ -130,7 +130,7 @@ def closing_socket(sock: socket.socket) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def serving(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def serving(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve in a thread of its own while the block runs; the value is the URL.
 
     Raises OSError as `listen` does.
@@ -165,7 +165,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _server(app: Starlette, tls: ssl.SSLContext | None = None) -> _Server:
+def _server(app: ASGIApp, tls: ssl.SSLContext | None = None) -> _Server:
     # Logging is the program's own business, hence no configuration; nor is each scrape news.
     return _Server(
         uvicorn.Config(

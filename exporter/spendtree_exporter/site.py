@@ -1,4 +1,4 @@
-"""Site: the doors of the session pages. What they show is made in `session_pages`."""
+"""Site: the doors of the session pages. What they show is made in `list_page` and `tree_page`."""
 
 from html import escape
 
@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from spendtree.errors import StoreError
-from spendtree_exporter import session_pages
+from spendtree_exporter import list_page, tree_page
 from spendtree_exporter.api import LIST, AnyConvertor, list_query, path_parts
 from spendtree_exporter.layout import HEADERS, page
 from spendtree_exporter.params import InvalidError, Params, cursor
@@ -40,7 +40,7 @@ class _Doors:
                 self._queries.sessions, wanted, sort=sort, limit=limit, after=after
             )
         except InvalidError as error:
-            return _page(session_pages.session_list([], asked, None, str(error)), 422)
+            return _page(list_page.session_list([], asked, None, str(error)), 422)
         except StoreError as error:
             return _unavailable(error)
         return _page(await run_in_threadpool(_drawn, found, asked, sort))
@@ -54,12 +54,12 @@ class _Doors:
         except StoreError as error:
             return _unavailable(error)
         if tree is None:
-            return _page(session_pages.not_found("/".join([id, *rest])), 404)
-        return _page(await run_in_threadpool(session_pages.session_tree, tree, every_run=every_run))
+            return _page(tree_page.not_found("/".join([id, *rest])), 404)
+        return _page(await run_in_threadpool(tree_page.session_tree, tree, every_run=every_run))
 
 
 def _drawn(found: Found, asked: dict[str, str], sort: str) -> str:
-    return session_pages.session_list(found.rows, asked, cursor(sort, found.next))
+    return list_page.session_list(found.rows, asked, cursor(sort, found.next))
 
 
 def _page(html: str, status: int = 200) -> Response:

@@ -5,8 +5,10 @@ A path is a sequence of (account id, balance), outermost account first, no accou
 verbs change each account by itself; `conclude` then says what follows for the path as a whole.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
+
+from spendtree.money import format_usd
 
 Reason = Literal["exhausted", "busy"]
 
@@ -168,6 +170,18 @@ def _denial(path: Path, least: int, lenient: Collection[str], own: int) -> Denia
     return busy
 
 
+def rooms(path: Path) -> Iterator[tuple[str, Balance, int]]:
+    """Iterate over the accounts with a cap, and what is free there to this path.
+
+    Added to it, `held` is what would be free if all open holds turned out to cost nothing.
+    """
+    own = carved(path)
+    for name, balance in path:
+        free = _open_to(name, balance, own)
+        if free is not None:
+            yield name, balance, free
+
+
 def _open_to(name: str, balance: Balance, own: int) -> int | None:
     """Return what is free to a path whose envelope has reserved `own` of its session."""
     free = balance.free
@@ -210,13 +224,14 @@ def book(balance: Balance, cost: int, presumed: int) -> Balance:
 def transfer(source: Balance, target: Balance, amount: int) -> tuple[Balance, Balance] | str:
     """Move cap from source to target; a str says why not. Conserves the sum of caps (rule 8)."""
     if amount < 0:
-        return f"{amount} pico-dollars cannot be moved: swap the source and the target"
+        return "a negative amount cannot be moved: swap the source and the target"
     if source.cap is None or target.cap is None:
         return f"the {'source' if source.cap is None else 'target'} has no cap to move"
     free = source.free
     assert free is not None
     if amount > free:
-        return f"only {max(free, 0)} of the source's {source.cap} pico-dollars are free"
+        whole = format_usd(source.cap)
+        return f"only {format_usd(max(free, 0))} of the {whole} that the source may spend is free"
     return source._replace(cap=source.cap - amount), target._replace(cap=target.cap + amount)
 
 
@@ -228,9 +243,7 @@ def carved(path: Path) -> int:
     return sum(max(balance.free or 0, 0) for _, balance in path if balance.terms.standing)
 
 
-def conclude(
-    before: Path, after: Sequence[Balance]
-) -> tuple[list[Balance], tuple[Crossing, ...]]:
+def conclude(before: Path, after: Sequence[Balance]) -> tuple[list[Balance], tuple[Crossing, ...]]:
     """Return balances with their terms brought up to date, and the warning marks just reached.
 
     A reserved envelope keeps what is free in it, so what a call spends there leaves its session's

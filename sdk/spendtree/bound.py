@@ -120,7 +120,7 @@ def _grown_tokens(learned: Learned, content: Any, tokenizer: Tokenizer | None) -
     """Return the bound of a request that continues a known one; None if it does not."""
     messages, frame = _parts(content)
     prefix, added = messages[: learned.messages], messages[learned.messages :]
-    if len(prefix) < learned.messages or _fingerprint(frame, prefix) != learned.fingerprint:
+    if _fingerprint(frame, prefix) != learned.fingerprint:
         return None
     if _tokens(frame, None) is None:
         return None  # tools that the provider runs, a state that it keeps: they grow by themselves

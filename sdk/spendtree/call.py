@@ -6,15 +6,16 @@ request, nothing here raises over a response that was paid for.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
+from itertools import repeat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-from spendtree.account import Balance, Denial, kind_of
+from spendtree.account import Balance, Denial, kind_of, rooms
 from spendtree.bound import input_tokens as bound_input_tokens
 from spendtree.config import Step
-from spendtree.denial import account_name, budget_error
+from spendtree.denial import budget_error
 from spendtree.ending import not_billed
 from spendtree.errors import (
     BudgetExceededError,
@@ -30,13 +31,16 @@ from spendtree.money import PICO_MAX, to_usd
 from spendtree.policy import degrade
 from spendtree.response import usage_of
 from spendtree.usage import TOKENS_MAX, Usage
-from spendtree.waiting import Bell, TaskBell, in_event_loop, whereabouts
+from spendtree.waiting import Bell, TaskBell, in_event_loop
 
 if TYPE_CHECKING:
-    from spendtree.scope import Scope
+    from spendtree.scope import Agent, Scope
     from spendtree.tracker import Spendtree
 
 log = logging.getLogger("spendtree")
+
+PURPOSE: ContextVar[str] = ContextVar("spendtree_purpose", default="work")
+"""Why the calls made here are made, where they do not say it themselves."""
 
 _innermost: "ContextVar[Call | None]" = ContextVar("spendtree_call", default=None)
 
@@ -60,59 +64,38 @@ class Call:
     spent, unless the error says that surely nothing was billed.
     """
 
-    __slots__ = (
-        "_amount",
-        "_capped",
-        "_context",
-        "_data",
-        "_held",
-        "_id",
-        "_input",
-        "_lenient",
-        "_open",
-        "_outer",
-        "_pid",
-        "_request",
-        "_run",
-        "_scope",
-        "_sheet",
-        "_started",
-        "_usage",
-        "_void",
-        "_where",
-        "input_tokens",
-        "max_output_tokens",
-        "optional",
-        "tracker",
-    )
+    # Class attributes, not set for each call: what most calls never change.
+    _context: Context = NO_CONTEXT
+    _capped = False
+    _held = -1
+    _lenient: Sequence[str] = ()
+    _open = False
+    _run: "Agent | None" = None
+    _usage: Usage | None = None
+    _void = ""
+    _data: dict[str, Any] | None = None
 
     def __init__(
         self,
         tracker: "Spendtree",
         scope: "Scope | None",
-        request: Request,
+        model: str,
         *,
+        provider: str = "",
         input_tokens: int | None = None,
         max_output_tokens: int | None = None,
         input: Any = None,
+        purpose: str | None = None,
         optional: bool = False,
-        data: dict[str, Any] | None = None,
     ) -> None:
         self.tracker = tracker
         self._scope = scope
-        self._request = request
+        self._request = Request(provider, model, purpose or PURPOSE.get())
+        self._asked = input_tokens, max_output_tokens
         self.input_tokens = input_tokens
         self.max_output_tokens = max_output_tokens
         self.optional = optional
         self._input = input
-        self._data = data
-        self._held = -1
-        self._lenient: Sequence[str] = ()
-        self._open = False
-        self._outer: Call | None = None
-        self._usage: Usage | None = None
-        self._void = ""
-        self._where: object = None
 
     @property
     def id(self) -> str:
@@ -172,7 +155,7 @@ class Call:
             bell = Bell()
             for seconds in degrade(self, denial, bell.ring, can_wait=not in_event_loop()):
                 bell.wait(seconds)
-        _innermost.set(self)
+        self._token = _innermost.set(self)
         return self
 
     async def __aenter__(self) -> Self:
@@ -185,7 +168,7 @@ class Call:
                     await bell.wait(seconds)
             finally:
                 waits.close()  # a cancelled task leaves the line at once
-        _innermost.set(self)
+        self._token = _innermost.set(self)
         return self
 
     def _begin(self) -> Denial | None:
@@ -200,44 +183,54 @@ class Call:
         outer: Call | None = _innermost.get()
         while outer is not None and not outer._open:  # ended in another task or thread
             outer = outer._outer
-        self._outer = outer
+        self._outer: Call | None = outer
         self._sheet = tracker.prices.sheet(request.model, request.provider)
+        unseen: StoreUnavailableError | None = None
         if scope is None:
-            self._context, self._capped, self._run = NO_CONTEXT, False, None
+            self._data = {"unattributed": tracker.why_unattributed()}
         else:
-            self._context = context = scope.context_now(started)
-            self._capped = capped = scope.capped
-            if capped:
-                self._where = whereabouts()
+            try:
+                self._context = context = scope.context_now(started)
+            except StoreUnavailableError as error:
+                self._context, unseen = (context := scope.context), error
+            if scope.capped:
+                self._capped = True
+            if not tracker.enforces_all:
                 self._lenient = tracker.lenient(context)
-            self._run = run = scope.run
+            self._run = run = scope._run
             if run is not None:
                 run.last_request = request
-                if self.max_output_tokens is None:
-                    self.max_output_tokens = run.max_output_tokens
+                if run.optional:
+                    self.optional = True
         self._amount = self._worst_case()
+        if unseen is not None:
+            self._without_store(unseen)
+            return None
         if tracker.unsettled:
             tracker.retry_unsettled()
-        if tracker.lines and not self._lenient:
-            account = tracker.lines.busy(self._context.path)
+        if tracker.lines:
+            account = tracker.lines.busy(self._enforced())
             if account:
                 return self._behind(account)
         return self.ask()
 
     def _behind(self, account: str) -> Denial:
         """Queue up behind those who wait at an account, unless no wait can help."""
-        for name, balance in self._capped_balances():
-            if self._amount > _unspent(balance):
+        for name, balance, free in self._rooms():
+            if self._amount > free + balance.held:
                 return Denial(name, "exhausted", self._amount, balance)
         balance = self.tracker.store.balance(account) or Balance()
         return Denial(account, "busy", self._amount, balance)
 
-    def _capped_balances(self) -> Iterator[tuple[str, Balance]]:
-        """Iterate over the accounts of the path that can refuse, outermost first."""
-        for name in self._context.path:
-            balance = self.tracker.store.balance(name)
-            if balance is not None and balance.cap is not None and name not in self._lenient:
-                yield name, balance
+    def _enforced(self) -> list[str]:
+        """Return the accounts of the path that may refuse."""
+        return [name for name in self._context.path if name not in self._lenient]
+
+    def _rooms(self) -> list[tuple[str, Balance, int]]:
+        """Return the accounts that can refuse and what is free there, outermost first."""
+        found = [(name, self.tracker.store.balance(name)) for name in self._context.path]
+        path = [(name, balance) for name, balance in found if balance is not None]
+        return [room for room in rooms(path) if room[0] not in self._lenient]
 
     def ask(self, floor: int | None = None) -> Denial | None:
         """Try to hold once, at least `floor` pico-dollars; None if that is done."""
@@ -276,6 +269,13 @@ class Call:
         """Return who this call is charged to."""
         return self._context
 
+    def renew(self) -> None:
+        """Belong to the budget periods of now: one may have ended while the call waited."""
+        scope = self._scope
+        if scope is not None:
+            self._context = scope.context_now(self.tracker.clock() // 1000)
+            self._lenient = self.tracker.lenient(self._context)
+
     def ask_clamped(self, floor_tokens: int) -> Denial | None:
         """Try to hold for less output, but at least so many tokens."""
         sheet, inputs, outputs = self._sheet, self.input_tokens, self.max_output_tokens
@@ -291,13 +291,17 @@ class Call:
 
     def switch(self, model: str, provider: str) -> bool:
         """Ask another model from here on; False if its price is not known."""
-        before = self._request
+        before, sheet_before = self._request, self._sheet
         request = before._replace(model=model, provider=provider or before.provider)
         sheet = self.tracker.prices.sheet(request.model, request.provider)
         if sheet is None or request == before:
             return False
         self._request, self._sheet = request, sheet
-        self._amount = self._worst_case()
+        try:
+            self._amount = self._worst_case()
+        except ConfigurationError:  # nothing bounds what it would cost
+            self._request, self._sheet = before, sheet_before
+            return False
         if self._run is not None:
             self._run.last_request = request
         self.decide(f"fell back from {before.model} to {model}")
@@ -314,14 +318,28 @@ class Call:
         """
         own, outer = 0, self._outer
         while outer is not None:
-            if (
-                outer._open
-                and outer._where == self._where
-                and denial.account in outer._context.path
-            ):
+            shared = outer._open and denial.account in outer._context.path
+            if shared and outer.tracker.store.id == self.tracker.store.id and outer._is_around():
                 own += outer._held
             outer = outer._outer
-        return own > 0 and denial.requested > _unspent(denial.balance) - own
+        return own > 0 and any(
+            denial.requested > free + balance.held - own
+            for name, balance, free in self._rooms()
+            if name == denial.account
+        )
+
+    def _is_around(self) -> bool:
+        """Tell whether this call was entered in the very context that runs now.
+
+        A token is good only in the context that made it: trying it is the test.
+        """
+        here = _innermost.get()
+        try:
+            _innermost.reset(self._token)
+        except ValueError:
+            return False
+        self._token = _innermost.set(here)
+        return True
 
     def waited(self, denial: Denial, seconds: float) -> None:
         """Note how long it stood in line, and at which kind of account."""
@@ -333,17 +351,17 @@ class Call:
         self._data = {**(self._data or {}), "decisions": [*self.decisions, decision]}
 
     def _worst_case(self) -> int:
-        sheet, capped = self._sheet, self._capped
+        sheet, capped, run = self._sheet, self._capped, self._run
         if sheet is None:
-            if capped and self._is_enforced():
-                request = self._request
-                self.tracker.record(self._denied_event("unknown_price", "", 0))
-                raise UnknownPriceError(model=request.model, provider=request.provider)
+            if capped:
+                self._without_price()
             return 0
-        inputs, outputs = self.input_tokens, self.max_output_tokens
+        inputs, outputs = self._asked
+        if outputs is None and run is not None:
+            outputs = run.max_output_tokens
         window = sheet.context_window
         if inputs is None and self._input is not None:
-            learned = self._run.learned.get(self._request.model) if self._run is not None else None
+            learned = run.learned.get(self._request.model) if run is not None else None
             inputs = bound_input_tokens(
                 self._input, tokenizer=self.tracker.tokenizer, learned=learned, window=window
             )
@@ -371,12 +389,21 @@ class Call:
         return amount if amount <= PICO_MAX else PICO_MAX
 
     def _is_enforced(self) -> bool:
-        """Tell whether a cap on the path refuses."""
-        return any(True for _ in self._capped_balances())
+        """Tell whether a cap on the path refuses, as far as this process knows."""
+        return self._capped and self._scope is not None and self._scope.enforces(self._context)
+
+    def _without_price(self) -> None:
+        """Rule 10: refuse under an enforced cap; elsewhere tell what enforcing would refuse."""
+        event = self._denied_event("unknown_price", "", 0)
+        if self._is_enforced():
+            self.tracker.record(event)
+            raise UnknownPriceError(model=self._request.model, provider=self._request.provider)
+        if "warn" in map(self.tracker.mode_of, self._lenient, repeat(self._context)):
+            self._record_would(event)
 
     def _without_store(self, error: StoreUnavailableError) -> None:
         """Rule 11: never spend unseen under a cap; without one go on, and count it."""
-        if self._capped and len(self._lenient) < len(self._context.path):
+        if self._is_enforced():
             raise error
         self.tracker.unrecorded(error)
 
@@ -394,7 +421,7 @@ class Call:
             denial.reason,
             denial.requested,
             balance,
-            name=account_name(denial.account, self._context),
+            name=self.tracker.name_of(denial.account, self._context),
             affordable=self._affordable(denial.reason),
             advice=advice,
             make=make,
@@ -403,19 +430,22 @@ class Call:
     def _would_deny(self, over: tuple[str, ...], amount: int) -> None:
         """Record what enforcing would have refused, where the mode is warn."""
         warned = [name for name in over if self.tracker.mode_of(name, self._context) == "warn"]
+        gone = [name for name in warned if amount > _unspent(self.tracker.store.balance(name))]
         if warned:
-            event = self._denied_event("exhausted", warned[0], amount)
-            self.tracker.record(event._replace(data={**(event.data or {}), "would": True}))
+            status, account = ("exhausted", gone[0]) if gone else ("busy", warned[0])
+            self._record_would(self._denied_event(status, account, amount))
+
+    def _record_would(self, event: Event) -> None:
+        self.tracker.record(event._replace(data={**(event.data or {}), "would": True}))
 
     def _affordable(self, reason: str) -> int | None:
         """Return the output that every account of the path could pay."""
         if self._sheet is None or self.input_tokens is None:
             return None
-        rooms = [
-            _unspent(balance) - (balance.held if reason == "busy" else 0)
-            for _, balance in self._capped_balances()
+        fits = [
+            free + (0 if reason == "busy" else balance.held) for _, balance, free in self._rooms()
         ]
-        room = min(rooms, default=0)
+        room = min(fits, default=0)
         return self._sheet.affordable_output_tokens(max(room, 0), self.input_tokens, self._started)
 
     def _denied_event(self, status: str, account: str, amount: int) -> Event:
@@ -512,17 +542,18 @@ class Call:
 
     def _finish(self, event: Event) -> None:
         self.tracker.finish(event, self._scope)
-        run = self._run
+        scope, run = self._scope, self._run
+        if scope is not None and event.input_tokens:
+            scope.read_inbox()
         if run is not None:
             run.add(event)
-            if run.inbox_tokens and event.input_tokens:
-                run.inbox_tokens = 0  # what was delivered has been read
             if self._input is not None and self._usage is not None:
                 run.learn(self._request.model, self._input, self._usage)
 
 
-def _unspent(balance: Balance) -> int:
-    return (balance.cap or 0) - balance.spent - balance.presumed
+def _unspent(balance: Balance | None) -> int:
+    """Return what would be free if all open holds turned out to cost nothing."""
+    return (balance.free or 0) + balance.held if balance is not None else 0
 
 
 def _unbounded(model: str, inputs: int | None) -> str:

@@ -15,6 +15,8 @@ from spendtree.tracker import Spendtree
 
 _lock = threading.Lock()
 _default: Spendtree | None = None
+_place = ""
+"""The working directory that the default's URL was meant in."""
 
 
 def configure(
@@ -24,22 +26,42 @@ def configure(
     """Make the default Spendtree, which the functions of this module use, and return it.
 
     `store` is a URL, else SPENDTREE_STORE, else `sqlite:///spendtree.db`; `config` is a path or a
-    mapping, else SPENDTREE_CONFIG. Configuring again serves new sessions; open ones keep theirs.
+    mapping, else SPENDTREE_CONFIG. Configuring again with the same store, or none, gives the same
+    Spendtree another configuration, open sessions included (see `Spendtree.reconfigure`); another
+    store serves new sessions, open ones keep theirs. Raises StoreError and ConfigurationError.
     """
-    global _default
-    made = Spendtree(store, config)
+    global _default, _place
     with _lock:
-        _default = made
-    return made
+        if _default is not None and _is_of(_default, store):
+            _default.reconfigure(config)
+        else:
+            _default = Spendtree(store, config)
+            _place = _directory()
+        return _default
+
+
+def _is_of(made: Spendtree, store: str | Store | None) -> bool:
+    """Tell whether a Spendtree has the store that is meant; a relative path is meant from here."""
+    if isinstance(store, str):
+        return store == made.store.url and _place == _directory()
+    return store is None or store is made.store
+
+
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted; a store that is no relative path works all the same
+        return ""
 
 
 def default() -> Spendtree:
     """Return the default Spendtree, making it as `configure()` does where there is none."""
-    global _default
+    global _default, _place
     if _default is None:
         with _lock:
             if _default is None:
                 _default = Spendtree()
+                _place = _directory()
     return _default
 
 

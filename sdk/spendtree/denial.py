@@ -1,15 +1,20 @@
 """From a refusal of the ledger to the error that tells a person what to do. Pure."""
 
+from datetime import UTC, datetime
+
 from spendtree.account import Balance, kind_of
 from spendtree.errors import BudgetExceededError, EnvelopeExhaustedError
 from spendtree.event import Context
 from spendtree.money import to_usd
+from spendtree.period import end_of
 
 ERRORS: dict[str, type[BudgetExceededError]] = {
     "envelope": EnvelopeExhaustedError,
     "run": EnvelopeExhaustedError,
 }
 """Which error an account's kind raises, where it is not BudgetExceededError."""
+
+PAYERS = ("customer", "team")
 
 
 def budget_error(
@@ -25,6 +30,8 @@ def budget_error(
 ) -> BudgetExceededError:
     """Return the error for a refusal: of the agent's own accounts, or of those above it."""
     kind = kind_of(account)
+    if reason == "exhausted":
+        advice = "; ".join(filter(None, (advice, next_budget(account))))
     return (make or ERRORS.get(kind, BudgetExceededError))(
         account=account,
         kind=kind,
@@ -41,11 +48,25 @@ def budget_error(
 
 
 def account_name(account: str, context: Context) -> str:
-    """Return the name that a person knows an account by, seen from a context charged to it."""
+    """Return the name that a person knows an account by, seen from a context of its session.
+
+    Of another run than the context's only its id is known here.
+    """
     kind, _, rest = account.partition("/")
-    if kind == "envelope" or (kind == "run" and account == context.path[-1]):
-        return context.agent
-    return rest
+    if kind == "run":
+        return context.agent if rest == context.run else rest
+    if kind == "envelope":
+        return rest.removeprefix(f"{context.session}/")
+    return rest.partition("/")[2] if kind in PAYERS else rest
+
+
+def next_budget(account: str) -> str:
+    """Return when an exhausted budget's next period begins, "" for accounts without periods."""
+    kind, _, rest = account.partition("/")
+    if kind not in PAYERS:
+        return ""
+    begins = datetime.fromtimestamp(end_of(rest.partition("/")[0]) // 1_000_000, UTC)
+    return f"its next budget begins {begins:%Y-%m-%d} (UTC)"
 
 
 def own_accounts(context: Context) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ The axis is who must act::
     └── the store
         └── StoreError                        the store is not usable as it stands
             ├── StoreUnavailableError         it may be again later: disk full, locked, unreachable
-            └── LedgerConflictError           one id used for two different operations
+            ├── LedgerConflictError           one id used for two different operations
+            └── PrunedError                   what is asked for was pruned: only sums are left
 """
 
 from decimal import Decimal
@@ -33,6 +34,7 @@ __all__ = [
     "ImportFormatError",
     "LedgerConflictError",
     "MoneyError",
+    "PrunedError",
     "ScopeError",
     "SkippedError",
     "SpendtreeError",
@@ -163,6 +165,14 @@ class StoreUnavailableError(StoreError):
 
 class LedgerConflictError(StoreError):
     """One id was used for two different operations; nothing was changed."""
+
+
+class PrunedError(StoreError):
+    """What is asked for was pruned, and only its sums are left; nothing was changed.
+
+    A place in the log to read on from: read from the start. A call's late truth, or an import that
+    is older than what was pruned: too late.
+    """
 
 
 def _usd(dollars: Decimal) -> str:

@@ -14,6 +14,9 @@ says which fields a kind fills. A field that a kind does not fill keeps its defa
 | ADJUSTMENT | call | true cost, None = unpriced | presumption taken away | ok, failed | |
 | DENIED | call | - | requested | exhausted, busy, unknown_price, store | account, kind, free |
 | TOOL | own | charge | - | ok, failed | name |
+
+An event may stand for several that were pruned: its cost, held and tokens are their sums, `at` is
+the last one's, `started` the earliest, and data["rollup"] says what sums do not (see `Event`).
 """
 
 from enum import IntEnum
@@ -56,6 +59,9 @@ STATUSES = (
     "store",
 )
 """Every status, in the order of the numbers that are stored: append, never reorder."""
+
+
+_TRUE = (Kind.CALL, Kind.ADJUSTMENT)
 
 
 class Context(NamedTuple):
@@ -122,6 +128,42 @@ class Event(NamedTuple):
     def usage(self) -> Usage:
         """Return the token fields as a Usage."""
         return Usage(*self[8:14])
+
+    @property
+    def count(self) -> int:
+        """Return how many events this one stands for."""
+        rollup = self._rollup
+        return int(rollup["count"]) if rollup else 1
+
+    @property
+    def first_at(self) -> int:
+        """Return when the first event was recorded that this one stands for."""
+        rollup = self._rollup
+        return int(rollup["first_at"]) if rollup else self.at
+
+    @property
+    def overrun(self) -> int:
+        """Return by how much true costs were above their holds, where there were some."""
+        rollup = self._rollup
+        if rollup:
+            return int(rollup.get("overrun", 0))
+        cost = self.cost or 0
+        return cost - self.held if cost > self.held > 0 and self.kind in _TRUE else 0
+
+    @property
+    def waits(self) -> list[tuple[str, int]]:
+        """Return how long calls waited for money: the kind of account, and microseconds."""
+        rollup = self._rollup
+        if rollup:
+            return [(kind, waited) for kind, waited in rollup.get("waits", ())]
+        data = self.data
+        if data is None or "waited_us" not in data:
+            return []
+        return [(str(data.get("waited_at", "")), int(data["waited_us"]))]
+
+    @property
+    def _rollup(self) -> dict[str, Any] | None:
+        return None if self.data is None else self.data.get("rollup")
 
     @property
     def payload(self) -> tuple[Any, ...]:

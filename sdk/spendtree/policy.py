@@ -70,6 +70,7 @@ def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) ->
         while True:
             if lines.is_first(waiter):
                 tracker.lapse_abandoned()
+                call.renew()
                 again = call.ask()
                 if again is None or again.reason == "exhausted":
                     call.waited(denial, time.monotonic() - started)

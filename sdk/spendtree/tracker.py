@@ -11,19 +11,19 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from spendtree import transfers
-from spendtree.account import Account, Balance, Denial, kind_of
+from spendtree.account import Account, Balance, Denial, kind_of, rooms
 from spendtree.bound import Tokenizer
-from spendtree.call import Call, CallOptions
+from spendtree.call import PURPOSE, Call, CallOptions
 from spendtree.config import AccountKind, Config, Mode, load_config
 from spendtree.denial import account_name, budget_error
 from spendtree.errors import (
     BudgetExceededError,
     ConfigurationError,
+    SkippedError,
     StoreError,
     StoreUnavailableError,
     UnknownPriceError,
@@ -32,7 +32,8 @@ from spendtree.event import Context, Event, Kind, Request
 from spendtree.ids import new_id
 from spendtree.money import PICO_PER_USD, Money, to_pico, to_usd
 from spendtree.pricing import PriceBook
-from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions, current
+from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions
+from spendtree.scope.current import current_of
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree.store.protocol import Reservation, Store
 from spendtree.usage import Usage
@@ -50,8 +51,6 @@ SWEEP_SECONDS = 1.0
 """Between two looks for holds of dead processes, while somebody waits."""
 
 NOTHING: Mapping[str, int | None] = {}
-
-_purpose: ContextVar[str] = ContextVar("spendtree_purpose", default="work")
 
 
 class Spendtree:
@@ -71,10 +70,8 @@ class Spendtree:
         clock: Callable[[], int] = time.time_ns,
         tokenizer: Tokenizer | None = None,
     ) -> None:
-        if config is None:
-            config = os.environ.get("SPENDTREE_CONFIG") or None
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        self._configure(load_config(config))
+        self._configure(load_config(_given_or_named(config)))
         if store is None:
             store = os.environ.get("SPENDTREE_STORE") or DEFAULT_URL
         self.store: Store = open_store(store) if isinstance(store, str) else store
@@ -123,31 +120,11 @@ class Spendtree:
         `provider` helps to find the price, `purpose` says why the call is made, `optional` marks
         what a policy may skip. Outside any scope it is recorded as unattributed.
         """
-        return self.call_in(current(), model, **options)
+        return Call(self, current_of(self), model, **options)
 
-    def call_in(
-        self,
-        scope: Scope | None,
-        model: str,
-        *,
-        provider: str = "",
-        input_tokens: int | None = None,
-        max_output_tokens: int | None = None,
-        input: Any = None,
-        purpose: str | None = None,
-        optional: bool = False,
-    ) -> Call:
-        """Return a call charged to a scope, None for none; the options are those of `call`."""
-        return Call(
-            self,
-            scope,
-            Request(provider, model, purpose or _purpose.get()),
-            input_tokens=input_tokens,
-            max_output_tokens=max_output_tokens,
-            input=input,
-            optional=optional,
-            data={"unattributed": self._why_unattributed()} if scope is None else None,
-        )
+    def call_in(self, scope: Scope | None, model: str, **options: Unpack[CallOptions]) -> Call:
+        """Return a call charged to a scope, None for none."""
+        return Call(self, scope, model, **options)
 
     def agent_in(self, scope: Scope | None, name: str, **options: Unpack[AgentOptions]) -> Agent:
         """Return a run below a scope, None for the current one."""
@@ -161,12 +138,12 @@ class Spendtree:
     @contextmanager
     def purpose(purpose: str) -> Generator[None, None, None]:
         """Set the purpose of the calls inside: plan, evaluate, synthesize, route, work."""
-        token = _purpose.set(purpose)
+        token = PURPOSE.set(purpose)
         try:
             yield
         finally:
             with suppress(ValueError):  # an abandoned generator is closed in another context
-                _purpose.reset(token)
+                PURPOSE.reset(token)
 
     @staticmethod
     async def gather(*branches: Awaitable[Any]) -> list[Any]:
@@ -221,7 +198,7 @@ class Spendtree:
 
     def lenient(self, context: Context) -> Sequence[str]:
         """Return the accounts that book but do not refuse: none when all caps are enforced."""
-        if self._enforces_all:
+        if self.enforces_all:
             return ()
         return [name for name in context.path if self.mode_of(name, context) != "enforce"]
 
@@ -234,9 +211,10 @@ class Spendtree:
         """Take another configuration; live sessions go on under it.
 
         Modes, policies, prices and the budgets of customers and teams apply from the next call;
-        ceilings, envelopes and max_cost of what is open stay as they were opened.
+        ceilings, envelopes and max_cost of what is open stay as they were opened. Without `config`
+        SPENDTREE_CONFIG is read again. Raises ConfigurationError, and leaves all as it was.
         """
-        self._configure(load_config(config))
+        self._configure(load_config(_given_or_named(config)))
         for session in list(self._sessions):
             session.reconfigured()
 
@@ -244,7 +222,7 @@ class Spendtree:
         self.config = config
         self.prices = PriceBook(config.prices)
         own = [*config.customers.values(), *config.teams.values()]
-        self._enforces_all = (
+        self.enforces_all = (
             config.mode == "enforce"
             and not config.modes
             and all(payer.mode in (None, "enforce") for payer in own)
@@ -266,8 +244,11 @@ class Spendtree:
         data: dict[str, Any] | None,
         marks: Mapping[str, tuple[int, ...]],
         reservation: Reservation | None,
-    ) -> None:
-        """Record a run's start and open its accounts, unless nothing is left to start it with."""
+    ) -> Reservation | None:
+        """Record a run's start and open its accounts, unless nothing is left to start it with.
+
+        Returns what it reserves: nothing where there is not enough and the mode refuses nothing.
+        """
         self.check_money_left(
             run, {account.id: cap for account, cap in accounts}, least=run.min_cost or 0
         )
@@ -275,10 +256,14 @@ class Spendtree:
             0, Kind.RUN_OPENED, at, bytes.fromhex(run.id), run.context, started=at, data=data
         )
         opened = self.store.open(accounts, event, marks=marks, reserve=reservation)
-        if opened.denial is not None:
+        if opened.denial is None:
+            return reservation
+        if self.mode_of(opened.denial.account, run.context) == "enforce":
             raise self._not_started(
                 run, opened.denial, "the session has not that much free to reserve"
             )
+        self.store.open(accounts, event, marks=marks)
+        return None
 
     def close_run(self, event: Event, reservation: Reservation | None) -> None:
         """Record a run's end and give back what it reserved; a store that fails is logged."""
@@ -301,12 +286,16 @@ class Spendtree:
         """
         if not scope.capped:
             return
-        for account in scope.context.path:
-            balance = self.store.balance(account) or Balance(caps.get(account))
-            if balance.cap is None or self.mode_of(account, scope.context) != "enforce":
-                continue
-            if balance.cap - balance.spent - balance.presumed < max(least, 1):
-                denial = Denial(account, "exhausted", least, balance)
+        context = scope.context
+        enforced = [name for name in context.path if self.mode_of(name, context) == "enforce"]
+        if not enforced:
+            return
+        path = [
+            (name, self.store.balance(name) or Balance(caps.get(name))) for name in context.path
+        ]
+        for name, balance, free in rooms(path):
+            if name in enforced and free + balance.held < max(least, 1):
+                denial = Denial(name, "exhausted", least, balance)
                 raise self._not_started(scope, denial, "nothing is left to start with")
 
     def _not_started(self, scope: Scope, denial: Denial, advice: str) -> BudgetExceededError:
@@ -327,8 +316,28 @@ class Spendtree:
                 data=data,
             )
         )
-        name = account_name(account, scope.context)
-        return budget_error(account, reason, requested, balance, name=name, advice=advice)
+        return budget_error(
+            account,
+            reason,
+            requested,
+            balance,
+            name=self.name_of(account, scope.context),
+            advice=advice,
+            make=SkippedError if self._skips(scope) else None,
+        )
+
+    def _skips(self, scope: Scope) -> bool:
+        """Tell whether what cannot start is to be left out: an optional run, by its policy."""
+        if not isinstance(scope, Agent) or not scope.optional:
+            return False
+        return any(step.name == "skip" for step in self.config.policy_for(scope.name))
+
+    def name_of(self, account: str, context: Context) -> str:
+        """Return what a person calls an account that a context of its session is charged to."""
+        if kind_of(account) == "run" and account != f"run/{context.run}":
+            for known, _ in self.store.accounts_named([account]):
+                return known.agent
+        return account_name(account, context)
 
     def finish(self, event: Event, scope: Scope | None = None) -> None:
         """End a hold by its event. Never raises: a response that was paid for comes first."""
@@ -409,6 +418,10 @@ class Spendtree:
         except StoreError as error:
             log.warning("an event could not be recorded: %s", error)
 
+    def goes_on_without(self, error: StoreError) -> None:
+        """Say that a session or a run goes on although its start could not be recorded."""
+        log.warning("a scope goes on unrecorded, since no cap is enforced on it: %s", error)
+
     def unrecorded(self, error: StoreError) -> None:
         """Count a call that goes on without its record; say so the first time."""
         self.unrecorded_calls += 1
@@ -424,7 +437,8 @@ class Spendtree:
         idle = SESSION_IDLE_SECONDS * 1_000_000
         return self.store.lapse_abandoned(now=self.clock() // 1000, idle=idle)
 
-    def _why_unattributed(self) -> str:
+    def why_unattributed(self) -> str:
+        """Return why a call made here has no scope: none was opened, or a thread lost it."""
         main = threading.current_thread() is threading.main_thread()
         return "lost_thread" if self._sessions and not main else "no_scope"
 
@@ -433,11 +447,18 @@ class Spendtree:
         self.lines = Lines()
         self.unsettled = []
         self._lock = threading.Lock()
-        self._sessions = weakref.WeakSet()
+        for session in self._sessions:
+            session.forked()
 
 
 def _account_kind(kind: str) -> AccountKind:
     return cast("AccountKind", kind)
+
+
+def _given_or_named(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None,
+) -> str | os.PathLike[str] | Mapping[str, Any] | None:
+    return (os.environ.get("SPENDTREE_CONFIG") or None) if config is None else config
 
 
 def _nothing() -> None:

@@ -132,10 +132,3 @@ def in_event_loop() -> bool:
     """Tell whether this thread runs an asyncio event loop right now."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
-
-
-def whereabouts() -> object:
-    """Return what runs here: the asyncio task, else the thread's number."""
-    asyncio = sys.modules.get("asyncio")
-    loop = None if asyncio is None else asyncio._get_running_loop()
-    return threading.get_ident() if loop is None or asyncio is None else asyncio.current_task(loop)

@@ -47,7 +47,7 @@ FAULTS = {
     "cut_off": 3,
     "too_slow": 5,
 }
-"""How a call can go, and how often; `worker` does it. 9 of 14 cost money that may not be told."""
+"""How a call can go, and how often; `desk` does it."""
 
 LATER = {"": 6, "replay": 3, "late_truth": 3, "stranger": 1, "transfer": 1}
 """What follows a call: nothing, its end once more, the truth about a lapse, another call's end."""
@@ -85,10 +85,16 @@ class Team(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """SIGKILL at the worker's `step`-th step: by itself there and then, or by its parent."""
+    """SIGKILL at the worker's `step`-th step: by itself there and then, or by its parent.
+
+    A successor may take its place at once; if there is one, it may look for the holds that were
+    left before it does anything else.
+    """
 
     step: int
     by_itself: bool
+    replaced: bool
+    swept: bool
 
 
 class Shift(NamedTuple):
@@ -113,7 +119,7 @@ class Budgets(NamedTuple):
 def budgets(seed: int) -> Budgets:
     """Draw the caps and policies of a seed."""
     chance = random.Random(f"budgets/{seed}")
-    dollars = chance.choice((0.1, 0.5, 1.0, 2.0, 4.0)) * chance.uniform(0.8, 1.2)
+    dollars = chance.choice((0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 20.0)) * chance.uniform(0.8, 1.2)
     ceiling = f"{dollars:.4f}"
     raised = f"{dollars * chance.uniform(1, 1.5):.4f}" if chance.random() < 0.3 else None
     agents: dict[str, Any] = {
@@ -142,11 +148,16 @@ def budgets(seed: int) -> Budgets:
     return Budgets(ceiling, raised, config)
 
 
-def kills(seed: int, worker: int) -> bool:
-    """Tell whether a seed kills this worker: in half of the seeds, one in four of them."""
-    return (
-        random.Random(f"kills/{seed}").random() < 0.5
-        and random.Random(f"kill/{seed}/{worker}").random() < 0.25
+def kill_of(seed: int, worker: int) -> Kill | None:
+    """Draw whether and where a seed kills a worker: in most seeds, one in three of them."""
+    chance = random.Random(f"kill/{seed}/{worker}")
+    if random.Random(f"kills/{seed}").random() < 0.3 or chance.random() > 0.3:
+        return None
+    return Kill(
+        step=int(chance.triangular(1, 200, 20)),
+        by_itself=chance.random() < 0.5,
+        replaced=chance.random() < 0.7,
+        swept=chance.random() < 0.3,
     )
 
 
@@ -154,13 +165,10 @@ def shift(seed: int, worker: int, successor: bool) -> Shift:
     """Draw a worker's share; the successor of a killed worker has one of its own."""
     chance = random.Random(f"shift/{seed}/{worker}/{successor}")
     drawn = budgets(seed)
-    kill = None
-    if kills(seed, worker) and not successor:
-        kill = Kill(int(chance.triangular(1, 200, 20)), chance.random() < 0.5)
     return Shift(
         threads=chance.random() < 0.25,
         teams=tuple(_team(chance, float(drawn.ceiling)) for _ in range(TEAMS)),
-        kill=kill,
+        kill=None if successor else kill_of(seed, worker),
         synthesizes=worker % 4 == 0,
         raises=drawn.raised if worker == 1 else None,
     )

@@ -165,9 +165,7 @@ class _Oracle:
         cost, total = event.cost or 0, sum(session.cost.values())
         first = sum(pico for (cycle, _), pico in session.cost.items() if cycle == 1)
         self.add("sessions_total", 1, customer=c.customer, team=c.team, status=status)
-        self.observe(
-            "completed_session_cost_usd", cost * PICO, customer=c.customer, status=status
-        )
+        self.observe("completed_session_cost_usd", cost * PICO, customer=c.customer, status=status)
         self.observe("completed_session_calls", session.calls, status=status)
         if first:
             ratio = millionths(total, first)

@@ -136,6 +136,8 @@ def test_help_shows_every_flag_with_its_default() -> None:
         *("--store", "sqlite:///spendtree.db", "SPENDTREE_STORE"),
         *("--web.listen-address", "127.0.0.1:9797", "--web.telemetry-path", "/metrics"),
         *("--log.level", "info", "--log.format", "logfmt", "--version"),
+        *("--web.config.file", "--web.enable-otlp-receiver", "--config.file"),
+        *("--state-file", "beside the store"),
     ):
         assert text in told
 
@@ -215,3 +217,28 @@ def test_a_signal_before_it_serves_ends_it_as_well(sqlite_url: str) -> None:
             process.terminate()
             assert "Traceback" not in process.stderr.read()
         assert process.returncode == 0
+
+
+def test_a_restart_takes_up_the_state_kept_beside_the_store(sqlite_url: str, load: Load) -> None:
+    store = open_store(sqlite_url)
+    load(store, 0, 30)
+    store.close()
+    told = []
+    for flags in ((), (), ("--state-file", "")):
+        with started("--store", sqlite_url, *flags) as (process, url):
+            assert "spendtree_calls_total{" in httpx.get(url).text
+            process.terminate()
+            _, rest = process.communicate(timeout=30)
+        told.append("took up the state after 30 events" in rest)
+
+    assert told == [False, True, False]
+    assert Path(f"{sqlite_url.removeprefix('sqlite:///')}-exporter-state").exists()
+
+
+def test_the_command_takes_spans_where_it_is_told_to(sqlite_url: str) -> None:
+    body: dict[str, list[str]] = {"resourceSpans": []}
+    with started("--store", sqlite_url, "--web.enable-otlp-receiver") as (_, url):
+        traces = url.replace("/metrics", "/v1/traces")
+        assert httpx.post(traces, json=body).json() == {}
+    with started("--store", sqlite_url) as (_, url):
+        assert httpx.post(url.replace("/metrics", "/v1/traces"), json=body).status_code == 404

@@ -11,7 +11,7 @@ from spendtree import Spendtree, Usage
 from spendtree.event import Context, Event, Kind
 from spendtree.store.memory import MemoryStore
 from spendtree.tree import build
-from spendtree_exporter import session_pages
+from spendtree_exporter import tree_page
 from spendtree_exporter.app import create_app
 from spendtree_exporter.serve import serving
 from tests.exporter.test_api import Away, book
@@ -197,12 +197,12 @@ def test_a_store_out_of_reach_is_told_on_a_page() -> None:
 def test_a_tree_too_large_for_a_browser_is_cut_and_says_so() -> None:
     runs = [
         Event(0, Kind.RUN_OPENED, 1, b"", Context("s", agent=f"a{n}", run=f"{n:032x}", level=1))
-        for n in range(session_pages.ROWS_MAX + 7)
+        for n in range(tree_page.ROWS_MAX + 7)
     ]
 
-    page = Reader(session_pages.session_tree(build(runs), every_run=True))
+    page = Reader(tree_page.session_tree(build(runs), every_run=True))
 
-    assert page.tags.count("tr") < session_pages.ROWS_MAX + 50
+    assert page.tags.count("tr") < tree_page.ROWS_MAX + 50
     assert "and 7 more" in page.text
 
 
@@ -215,7 +215,7 @@ def test_a_deep_tree_is_shown_to_its_end() -> None:
         for n in range(90)
     ]  # fmt: skip
 
-    assert "a89" in Reader(session_pages.session_tree(build(runs))).text
+    assert "a89" in Reader(tree_page.session_tree(build(runs))).text
 
 
 def test_an_empty_store_has_an_empty_list() -> None:

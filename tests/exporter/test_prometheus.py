@@ -19,9 +19,14 @@ from spendtree_exporter.serve import serving
 from tests.exporter.conftest import Load
 
 CONFIG = """
-global: {{scrape_interval: 1s}}
+global: {{scrape_interval: 1s, external_labels: {{replica: {replica}}}}}
 scrape_configs:
   - job_name: spendtree
+    static_configs: [{{targets: ["{target}"]}}]
+"""
+
+PLAIN = """
+  - job_name: plain
     static_configs: [{{targets: ["{target}"]}}]
 """
 
@@ -73,12 +78,20 @@ def test_a_real_prometheus_scrapes_it_and_answers_the_ledgers_sum(
 
 
 @contextmanager
-def running(program: str, target: str, folder: Path) -> Iterator[str]:
-    """Run Prometheus on a free loopback port, scraping one target; yield the URL of its API."""
+def running(
+    program: str, target: str, folder: Path, plain: str = "", *, replica: str = "a"
+) -> Iterator[str]:
+    """Run Prometheus on a free loopback port, scraping one target; yield the URL of its API.
+
+    `plain` is another target, of a job of that name. Replicas scrape at different offsets.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     config = folder / "prometheus.yml"
-    config.write_text(CONFIG.format(target=target.removeprefix("http://")))
+    text = CONFIG.format(target=target.removeprefix("http://"), replica=replica)
+    if plain:
+        text += PLAIN.format(target=plain.removeprefix("http://"))
+    config.write_text(text)
     log = folder / "prometheus.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

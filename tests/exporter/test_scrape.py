@@ -196,10 +196,38 @@ for coding in ("gzip", "identity", "gzip", "identity"):
 """
 
 
+CONTROL = """
+import asyncio, sys, threading, time
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+async def watch():
+    longest = 0.0
+    while not ended.is_set():
+        started = time.perf_counter()
+        await asyncio.sleep(0.001)
+        longest = max(longest, time.perf_counter() - started - 0.001)
+    print(longest)
+asyncio.run(watch())
+"""
+"""An event loop that does nothing else: how long it waits is the machine's doing, not ours."""
+
+
 @pytest.mark.slow
 def test_the_event_loop_never_waits_20_ms_for_scrapes_of_100_000_series() -> None:
-    """The best of three tries: the machine may be busy with something else."""
-    assert min(_longest_wait() for _ in range(3)) < 0.02
+    waits = []
+    for _ in range(6):
+        with subprocess.Popen(
+            [sys.executable, "-c", CONTROL], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as control:
+            waited = _longest_wait()
+            told, _ = control.communicate()
+        if float(told) < 0.004:
+            waits.append(waited)
+        if waits and min(waits) < 0.02:
+            return
+    if not waits:
+        pytest.skip("the machine is too busy to measure: an idle event loop waits as well")
+    assert min(waits) < 0.02
 
 
 def _longest_wait() -> float:

@@ -169,6 +169,11 @@ def test_a_counter_that_counts_less_for_more_still_gives_what_fits() -> None:
     for most in range(12):
         assert merging(cut("abababababababababab", most, merging)) <= most
 
+    def merging_words(text: str) -> int:
+        return len(text.replace("ab c", "x"))
+
+    assert cut("ab cdefgh", 1, merging_words) == "a"  # "ab c" is one token, "ab" is two
+
 
 def test_cutting_a_long_text_asks_for_few_counts() -> None:
     asked = []

@@ -11,6 +11,7 @@ import pytest
 
 import spendtree
 from spendtree import Spendtree, Usage, default
+from spendtree.event import Kind
 
 CONFIG = {"prices": {"m": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"}}}
 
@@ -67,14 +68,16 @@ def test_the_module_level_functions_use_the_configured_spendtree() -> None:
         run = spendtree.agent("a").open()
         with spendtree.purpose("plan"):
             run.bind(spend)()
-    (event,) = made.store.events(kinds=[spendtree.event.Kind.CALL])
+    (event,) = made.store.events(kinds=[Kind.CALL])
     assert (event.context.agent, event.context.cycle, event.request.purpose) == ("a", 1, "plan")
 
 
-def test_configuring_again_serves_new_sessions_and_open_ones_keep_theirs() -> None:
+def test_configuring_another_store_serves_new_sessions_and_open_ones_keep_theirs(
+    tmp_path: Path,
+) -> None:
     first = spendtree.configure("memory:", CONFIG)
     with spendtree.session():
-        second = spendtree.configure("memory:", CONFIG)
+        second = spendtree.configure(f"sqlite:///{tmp_path}/s.db", CONFIG)
         with spendtree.agent("kept"), spendtree.cycle():
             spend()
         with spendtree.session(), spendtree.agent("new"):
@@ -83,6 +86,74 @@ def test_configuring_again_serves_new_sessions_and_open_ones_keep_theirs() -> No
     spend()
     assert agents(first) == ["kept", ""]
     assert agents(second) == ["new", ""]
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite:///s.db", None])
+def test_configuring_the_same_store_again_reconfigures_what_is_open(store: str | None) -> None:
+    made = spendtree.configure(store, {**CONFIG, "mode": "record"})
+    with spendtree.session(ceiling="0.01"):
+        spend()
+        assert spendtree.configure(store, CONFIG) is made
+        with pytest.raises(spendtree.BudgetExceededError):
+            spend()
+        assert spendtree.configure(config={**CONFIG, "mode": "record"}) is made
+        spend()
+    assert len(list(made.store.events(kinds=[Kind.CALL]))) == 2
+
+
+def test_a_configuration_that_is_refused_leaves_the_one_before() -> None:
+    made = spendtree.configure("memory:", {**CONFIG, "mode": "record"})
+    with pytest.raises(spendtree.ConfigurationError):
+        spendtree.configure("memory:", {"mode": "sometimes"})
+    assert default.default() is made
+    assert made.config.mode == "record"
+
+
+def test_configuring_again_reads_the_named_file_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.yaml"
+    monkeypatch.setenv("SPENDTREE_CONFIG", str(file))
+    file.write_text("mode: warn\n", encoding="utf-8")
+    made = spendtree.configure("memory:")
+    file.write_text("mode: record\n", encoding="utf-8")
+    spendtree.configure()
+    assert made.config.mode == "record"
+
+
+def test_a_relative_store_in_another_directory_is_another_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = spendtree.configure("sqlite:///s.db")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    second = spendtree.configure("sqlite:///s.db")
+    assert second is not first
+    assert second.store.id != first.store.id
+    first.close()
+
+
+def test_a_spendtree_inside_the_scope_of_another_keeps_its_own_books() -> None:
+    outer, inner = Spendtree("memory:", CONFIG), Spendtree("memory:", CONFIG)
+    with outer.session("outer", ceiling="1"), outer.agent("a"):
+        with inner.call("m", input_tokens=1000, max_output_tokens=1000) as call:
+            call.record(Usage(1000, 1000))
+        with inner.agent("alone"):
+            spend()
+            with pytest.raises(spendtree.ScopeError, match="belongs to a session"):
+                outer_less = Spendtree("memory:", CONFIG)
+                outer_less.cycle().open()
+            with outer.agent("b"):
+                spend()
+        with inner.session("inner"), outer.agent("c"), inner.agent("d"):
+            spend()
+        spend()
+    assert agents(inner) == ["", "alone", "d"]
+    assert agents(outer) == ["b", "a"]
+    (b, *_) = [row.context for row in outer.store.totals() if row.context.agent == "b"]
+    assert (b.session, b.level) == ("outer", 2)
+    (d, *_) = [row.context for row in inner.store.totals() if row.context.agent == "d"]
+    assert (d.session, d.level) == ("inner", 1)
 
 
 def test_a_session_of_another_spendtree_is_used_by_the_functions_inside_it() -> None:

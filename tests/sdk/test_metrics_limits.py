@@ -111,7 +111,7 @@ def test_live_sessions_and_their_series_survive_other_limits() -> None:
 
     made.limit(Limits(session_series=0), linger_us=0)
     made.apply([call("acme", "s", at=9), call("acme", "late", at=9)])
-    made.expire(60 * MINUTE)
+    made.tick(60 * MINUTE)
 
     assert made.live_sessions == 1
     assert cost_by(made, "session", "session_cost_usd_total") == {"s": 2, "_overflow": 1}
@@ -122,9 +122,9 @@ def test_a_shorter_linger_counts_for_sessions_that_ended_before() -> None:
     made.apply([call("acme", "s", at=0)])
 
     made.limit(Limits(), linger_us=MINUTE)
-    made.expire(MINUTE - 1)
+    made.tick(MINUTE - 1)
     assert made.session_series == 3
-    made.expire(MINUTE)
+    made.tick(MINUTE)
     assert made.session_series == 0
 
 
@@ -133,7 +133,7 @@ def test_a_longer_linger_counts_for_sessions_that_ended_before() -> None:
     made.apply([call("acme", "s", at=0)])
 
     made.limit(Limits(), linger_us=10 * MINUTE)
-    made.expire(10 * MINUTE - 1)
+    made.tick(10 * MINUTE - 1)
     assert made.session_series == 3
-    made.expire(10 * MINUTE)
+    made.tick(10 * MINUTE)
     assert made.session_series == 0

@@ -158,7 +158,7 @@ class Loader:
         accounts = self._accounts
         for first in range(0, len(self._events), BATCH):
             batch = self._events[first : first + BATCH]
-            new = self._store.load(accounts, batch)
+            new = self._store.load(accounts, _stamped(batch))
             self._new += new
             self._known += len(batch) - new
             accounts = []
@@ -221,7 +221,7 @@ class Loader:
                 self._store.adjust(event.id, event.cost, late)
                 new += 1
         booked = [event for event in fresh if (event.id, Kind.LAPSE) not in known]
-        new += self._store.load([account], booked) if booked else 0
+        new += self._store.load([account], _stamped(booked)) if booked else 0
         self._known += len(converted.events) - new
         self._new += new
         closed = known.get((derived_id("session", session), Kind.SESSION_CLOSED))
@@ -242,6 +242,21 @@ class Loader:
             closed.status,
             {"continued": True},
         )
+
+
+def _stamped(events: Sequence[Event]) -> list[Event]:
+    """Return events of which the first, and each session's, say when they are recorded.
+
+    Imported events are of the time when things happened; a counter that they make must know when
+    it was made, or nobody would see it begin.
+    """
+    now = time.time_ns() // 1000
+    return [
+        event._replace(data={**(event.data or {}), "recorded": now})
+        if not place or event.kind == Kind.SESSION_OPENED
+        else event
+        for place, event in enumerate(events)
+    ]
 
 
 def _is_news(event: Event, known: Mapping[tuple[bytes, int], Event]) -> bool:

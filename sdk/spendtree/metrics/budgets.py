@@ -39,6 +39,12 @@ class Budgets:
         for account in context.path:
             if account in self.periods or account.startswith(_OF_SESSIONS):
                 continue
+            kind, _, rest = account.partition("/")
+            if (
+                kind in ("customer", "team")
+                and self._names.shown(kind, rest.partition("/")[2]) == OTHER
+            ):
+                continue  # whose spend stands under _other has no gauges either
             self._advance(at)
             if self._tables.room(_WIDTH):
                 self._tables.standing += _WIDTH

@@ -1,5 +1,6 @@
 """Agent runs: one spawn of a role, its envelope, its max_cost, and what it hands up."""
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,18 @@ from spendtree.bound import Learned, learn
 from spendtree.config import ContractSettings
 from spendtree.contract import Contract, check
 from spendtree.denial import own_accounts
-from spendtree.errors import ContractError, ScopeError, SkippedError
+from spendtree.errors import (
+    ContractError,
+    ScopeError,
+    SkippedError,
+    StoreUnavailableError,
+    UsageError,
+)
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.ids import new_id
 from spendtree.money import Money
 from spendtree.scope.base import Scope
-from spendtree.scope.current import current
+from spendtree.scope.current import current_of
 from spendtree.scope.options import AgentOptions, text
 from spendtree.scope.session import Session, in_cycle
 from spendtree.scope.status import budget_errors, reason, run_status
@@ -23,6 +30,9 @@ from spendtree.usage import Usage
 
 if TYPE_CHECKING:
     from spendtree.tracker import Spendtree
+
+SUMMED_AT = 256
+"""Ended calls that a run keeps before it adds them up."""
 
 
 class Agent(Scope):
@@ -78,10 +88,12 @@ class Agent(Scope):
         self._implicit: Session | None = None
         self._reservation: Reservation | None = None
         self._sums = [0, 0, 0, 0, 0]
+        self._ended: list[Event] = []
         self._lock = threading.Lock()
         self.last_request: Request | None = None
         self.learned: dict[str, Learned] = {}
-        self.inbox_tokens = 0
+        self.inbox: list[int] = []
+        """Tokens of the results that were delivered here and no call has read yet."""
 
     def _again(self) -> "Agent":
         return Agent(self._tracker, self.parent, self.name, **self._options)
@@ -93,7 +105,7 @@ class Agent(Scope):
 
     def _open(self) -> None:
         if self.parent is None:
-            self.parent = current()
+            self.parent = current_of(self._tracker)
         if self.parent is None:
             # Nothing is lost when somebody forgets the session: this run is one of its own.
             self._implicit = self._tracker.session().open()
@@ -107,7 +119,7 @@ class Agent(Scope):
 
     def _open_below(self, parent: Scope) -> None:
         ns = self._tracker.clock()
-        session, around, before = parent.session, parent.run, parent.context_now(ns // 1000)
+        session, around, before = parent.session, parent.run, parent.context_or_last(ns // 1000)
         self._id = new_id(ns)
         self._session, self._run, self._era = session, self, session.era
         cycle = before.cycle
@@ -129,8 +141,21 @@ class Agent(Scope):
         self._passes_caps = parent._passes_caps or self._max_cost is not None
         reservation = self._wanted_reservation()
         marks = {account.id: session.marks_of(account) for account, _ in accounts}
-        self._tracker.open_run(self, accounts, ns // 1000, self._opening_data(), marks, reservation)
-        self._reservation = reservation
+        data = self._opening_data()
+        try:
+            self._reservation = self._tracker.open_run(
+                self, accounts, ns // 1000, data, marks, reservation
+            )
+        except StoreUnavailableError as error:
+            if self.enforces(self.context):
+                raise
+            # Its accounts do not stand, so its calls must not name them.
+            self.context = self.context._replace(path=_inherited(before))
+            self._has_caps = self._passes_caps = parent._passes_caps
+            self._tracker.goes_on_without(error)
+        else:
+            for account, _ in accounts:
+                session.envelope_opened(account.id)
 
     def _wanted_reservation(self) -> Reservation | None:
         if not self._reserves:
@@ -147,7 +172,6 @@ class Agent(Scope):
         envelope = rules.envelope_account(who.session, self.name, who.customer, who.team)
         if self._envelope is not None or parent.session.has_envelope(envelope.id):
             accounts.append((envelope, self._envelope))
-            parent.session.envelope_opened(envelope.id)
         if self._max_cost is not None:
             own = rules.run_account(who.session, self.name, self.id, who.customer, who.team)
             accounts.append((own, self._max_cost))
@@ -166,7 +190,7 @@ class Agent(Scope):
         status = run_status(error, self._failure)
         if status != "succeeded":
             self.session.run_failed()
-        cost, inputs, outputs, reads, writes = self._sums
+        cost, inputs, outputs, reads, writes = self._sum_up()
         self._tracker.close_run(
             Event(
                 0,
@@ -229,6 +253,10 @@ class Agent(Scope):
         size = result if isinstance(result, int) else tokens
         if size is None:
             size = count(content or "")
+        if not self._opened:
+            raise ScopeError("a run delivers while it is open: enter it first")
+        if size < 0:
+            raise UsageError(f"a result of {size} tokens cannot be delivered; give 0 or more")
         verdict = check(_contract(self._contract), content, size, count)
         violation = {"kind": verdict.violation, "excess": verdict.excess_tokens}
         delivered = 0 if verdict.refused else verdict.tokens
@@ -243,7 +271,7 @@ class Agent(Scope):
                 Kind.MESSAGE,
                 at,
                 new_id(),
-                self.context_now(at),
+                self.context_or_last(at),
                 request,
                 self._tracker.input_cost(request, delivered, at),
                 input_tokens=delivered,
@@ -257,8 +285,7 @@ class Agent(Scope):
                 f"{'over the most' if verdict.violation == 'max' else 'under the least'} that its "
                 "contract allows; nothing was delivered"
             )
-        inbox = receiver or self.session
-        inbox.inbox_tokens += delivered
+        (receiver or self.session).inbox.append(delivered)
         return verdict.text or ""
 
     def _read_with(self, receiver: "Agent | None", model: str, provider: str) -> Request:
@@ -268,13 +295,25 @@ class Agent(Scope):
 
     def add(self, event: Event) -> None:
         """Add a call to the sums that the run's end states."""
+        ended = self._ended
+        ended.append(event)  # atomic, where adding to sums would need the lock each time
+        if len(ended) >= SUMMED_AT:
+            self._sum_up()
+
+    def _sum_up(self) -> list[int]:
+        if os.getpid() != self._pid:
+            return self._sums  # a forked child states no sums, and its lock may be anybody's
         with self._lock:
-            sums = self._sums
-            sums[0] += event.cost or 0
-            sums[1] += event.input_tokens
-            sums[2] += event.output_tokens
-            sums[3] += event.cache_read_tokens
-            sums[4] += event.cache_write_tokens + event.cache_write_1h_tokens
+            events, self._ended = self._ended, []
+            for event in events:
+                for index, amount in enumerate((event.cost or 0, *_tokens(event))):
+                    self._sums[index] += amount
+            return self._sums
+
+
+def _tokens(event: Event) -> tuple[int, int, int, int]:
+    writes = event.cache_write_tokens + event.cache_write_1h_tokens
+    return event.input_tokens, event.output_tokens, event.cache_read_tokens, writes
 
 
 def _inherited(context: Context) -> tuple[str, ...]:

@@ -11,14 +11,15 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
 
-from spendtree.errors import ScopeError
+from spendtree.account import kind_of
+from spendtree.call import Call, CallOptions
+from spendtree.errors import ScopeError, StoreUnavailableError
 from spendtree.event import NO_CONTEXT, Context
 from spendtree.scope.current import CURRENT, current
 from spendtree.scope.inside import Inside, bound, decorated
 from spendtree.scope.options import AgentOptions
 
 if TYPE_CHECKING:
-    from spendtree.call import Call, CallOptions
     from spendtree.scope.agent import Agent
     from spendtree.scope.session import Cycle, Session
     from spendtree.tracker import Spendtree
@@ -86,7 +87,7 @@ class Scope:
     @property
     def capped(self) -> bool:
         """Tell whether an account that its calls are charged to has a cap."""
-        return self._has_caps or (self._session is not None and self._session.session_capped)
+        return self._has_caps or (self._session is not None and self._session.is_capped)
 
     def context_now(self, at: int) -> Context:
         """Return who a call made at `at` (microseconds) belongs to, and its accounts.
@@ -103,6 +104,24 @@ class Scope:
             self.context = self.context._replace(cycle=follows.cycle_number)
         return self.context
 
+    def context_or_last(self, at: int) -> Context:
+        """Return `context_now`, or what it was where the store is out of reach (rule 11).
+
+        Raises StoreUnavailableError only where a cap is enforced.
+        """
+        try:
+            return self.context_now(at)
+        except StoreUnavailableError:
+            if self.enforces(self.context):
+                raise
+            return self.context
+
+    def enforces(self, context: Context) -> bool:
+        """Tell whether a context of this scope is charged to an enforced cap, without the store."""
+        ceiling = self._session is not None and self._session.ceiling_stands
+        capped = (name for name in context.path if ceiling or kind_of(name) != "session")
+        return any(self._tracker.mode_of(name, context) == "enforce" for name in capped)
+
     # Doors.
 
     def agent(self, name: str, **options: Unpack[AgentOptions]) -> "Agent":
@@ -113,9 +132,9 @@ class Scope:
         """Return the session's next routing cycle, below this scope."""
         return self._tracker.cycle_in(self)
 
-    def call(self, model: str, **options: "Unpack[CallOptions]") -> "Call":
+    def call(self, model: str, **options: Unpack[CallOptions]) -> Call:
         """Return a call charged to this scope; see `Spendtree.call` for the options."""
-        return self._tracker.call_in(self, model, **options)
+        return Call(self._tracker, self, model, **options)
 
     def bind(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return the function so that it runs inside this scope, in whatever thread calls it."""
@@ -130,8 +149,14 @@ class Scope:
     @property
     def pending_input_tokens(self) -> int:
         """Return the tokens that were delivered here and no call has read yet."""
-        inbox = self._run or self._session
-        return inbox.inbox_tokens if inbox is not None else 0
+        reader = self._run or self._session
+        return sum(reader.inbox) if reader is not None else 0
+
+    def read_inbox(self) -> None:
+        """Note that a call has read what was delivered here."""
+        reader = self._run or self._session
+        if reader is not None and reader.inbox:
+            reader.inbox.clear()
 
     def synthesis_cost(
         self, model: str, *, max_output_tokens: int, provider: str = "", input_tokens: int = 0

@@ -3,7 +3,7 @@
 Opened with the configured cap; a cap that is configured otherwise by now is set, and recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from spendtree.account import Account, payer_account
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 NEVER = 2**63 - 1
 
 Payer = tuple[Literal["customer", "team"], str]
+Capped = tuple[Account, int | None]
+Marks = tuple[int, ...]
 
 
 class Budgets:
@@ -26,24 +28,35 @@ class Budgets:
     def __init__(self, tracker: "Spendtree", payers: Sequence[Payer]) -> None:
         self._tracker = tracker
         self._payers = payers
-        self.accounts: list[tuple[Account, int | None]] = []
+        self.accounts: list[Capped] = []
         self.end = NEVER
 
-    def roll(self, at: int) -> None:
-        """Find the accounts of the periods that `at` (microseconds since 1970) is in."""
-        self.accounts, self.end = [], NEVER
+    def due(self, at: int) -> tuple[list[Capped], int]:
+        """Return the accounts of the periods that `at` (microseconds) is in, and the first end."""
+        accounts: list[Capped] = []
+        end = NEVER
         config = self._tracker.config
         for kind, name in self._payers:
             for period_kind, usd in config.budgets(kind, name).items():
                 found = period(period_kind, at)
                 cap = to_pico(usd, what=f"budget of {kind} {name!r}")
-                self.accounts.append((payer_account(kind, name, found.name), cap))
-                self.end = min(self.end, found.end)
+                accounts.append((payer_account(kind, name, found.name), cap))
+                end = min(end, found.end)
+        return accounts, end
 
-    def set_caps(self, at: int, context: Context) -> None:
+    def roll(self, at: int, context: Context, marks_of: Callable[[Account], Marks]) -> None:
+        """Open the accounts of the periods that `at` is in; all stays as it was if that fails."""
+        accounts, end = self.due(at)
+        if accounts:
+            marks = {account.id: marks_of(account) for account, _ in accounts}
+            self._tracker.store.open_accounts(accounts, marks)
+            self._set_caps(accounts, at, context)
+        self.accounts, self.end = accounts, end
+
+    def _set_caps(self, accounts: Sequence[Capped], at: int, context: Context) -> None:
         """Give accounts that were opened with another cap the configured one."""
         store = self._tracker.store
-        for account, cap in self.accounts:
+        for account, cap in accounts:
             balance = store.balance(account.id)
             if balance is not None and balance.cap != cap:
                 id = new_id(at * 1000)

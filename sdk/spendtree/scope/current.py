@@ -5,13 +5,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spendtree.scope.base import Scope
+    from spendtree.tracker import Spendtree
 
 CURRENT: "ContextVar[Scope | None]" = ContextVar("spendtree_scope", default=None)
 
 
 def current() -> "Scope | None":
     """Return the innermost scope that is open here, None outside any."""
-    scope = CURRENT.get()
+    return _open(CURRENT.get())
+
+
+def current_of(tracker: "Spendtree") -> "Scope | None":
+    """Return the innermost open scope of one Spendtree: another's books are its own."""
+    scope = current()
+    while scope is not None and scope.tracker is not tracker:
+        scope = _open(scope._outer)
+    return scope
+
+
+def _open(scope: "Scope | None") -> "Scope | None":
     while scope is not None and not scope.alive:
         scope = scope._outer
     return scope

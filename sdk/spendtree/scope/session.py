@@ -5,17 +5,24 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from spendtree import account as rules
 from spendtree.account import Account, kind_of
-from spendtree.errors import BudgetExceededError, LedgerConflictError, ScopeError, StoreError
+from spendtree.errors import (
+    BudgetExceededError,
+    LedgerConflictError,
+    ScopeError,
+    StoreError,
+    StoreUnavailableError,
+)
 from spendtree.event import Context, Event, Kind, derived_id
 from spendtree.ids import new_id
 from spendtree.money import Money, to_usd
 from spendtree.scope.base import Scope
-from spendtree.scope.budgets import Budgets
-from spendtree.scope.current import current
+from spendtree.scope.budgets import NEVER, Budgets
+from spendtree.scope.current import current_of
 from spendtree.scope.options import OnWarning, SessionOptions, text
 from spendtree.scope.status import reason, session_status
 from spendtree.scope.telling import Telling
@@ -68,53 +75,92 @@ class Session(Scope):
         self._marks = None if warn_at is None else tracker.marks(warn_at)
         self.telling = Telling(self, on_warning)
         self._budgets = Budgets(tracker, ())
+        self._charged: tuple[str, ...] = ()
+        """Its own account, once that is open."""
         self._lock = threading.Lock()
         self._cycle = 1
         self._cycles_opened = 0
         self._run_failed = False
         self._shared = False
+        self._continues = False
         self._envelopes: set[str] = set()
-        self._ceiling_stands = False
+        self.ceiling_stands = False
+        self.is_capped = False
+        """Whether its ceiling, or a budget of its customer or team, stands."""
+        self.period_end = NEVER
+        """The microsecond at which the first of its budget periods is over."""
         self.era = 0
-        self.inbox_tokens = 0
+        self.inbox: list[int] = []
+        """Tokens of the results that were delivered here and no call has read yet."""
 
     def _again(self) -> "Session":
         return Session(self._tracker, self._given_id, **self._options)
 
     def _open(self) -> None:
-        at = self._tracker.clock() // 1000
-        account = rules.session_account(self.id, self._customer or "", self._team or "")
-        context = Context(self.id, account.customer, account.team, path=(account.id,))
-        opened = self._tracker.store.open(
-            [(account, self._ceiling)],
-            Event(
-                0,
-                Kind.SESSION_OPENED,
-                at,
-                derived_id("session", self.id),
-                context,
-                data=self._opening_data(),
-            ),
-            marks={account.id: self.marks_of(account)},
-        )
-        if not opened.fresh:
-            self._continue(opened.event)
-        balance = self._tracker.store.balance(account.id)
-        self._ceiling_stands = balance is not None and balance.cap is not None
+        tracker, at = self._tracker, self._tracker.clock() // 1000
         self._session = self
         self._follows = self if self._auto else None
-        known = opened.event.context
-        self.context = known._replace(cycle=self._cycle, path=(account.id,))
-        self._budgets = Budgets(self._tracker, (("customer", known.customer), ("team", known.team)))
-        self._open_budgets(at)
-        self.context = self.charged_now(self.context)
-        self._tracker.session_opened(self)
+        self.context = Context(self.id, self._customer or "", self._team or "")
+        self._opening = Event(
+            0,
+            Kind.SESSION_OPENED,
+            at,
+            derived_id("session", self.id),
+            self.context._replace(path=(f"session/{self.id}",)),
+            data=self._opening_data(),
+        )
+        self._budgets = self._budgets_of(self.context)
         try:
-            self._tracker.check_money_left(self)
+            self._open_accounts(at)
+        except StoreUnavailableError as error:
+            if self._would_enforce(at):
+                raise
+            self.period_end = 0  # the next call tries again
+            tracker.goes_on_without(error)
+        tracker.session_opened(self)
+        try:
+            least = tracker.amount(None, "min_cost", default=tracker.config.session.min_cost_usd)
+            tracker.check_money_left(self, least=least or 0)
         except BudgetExceededError as error:
-            self._shared = self._shared or not opened.fresh
+            self._shared = self._shared or self._continues
             self._close(error)  # what was opened just now must not stay open in the log
             raise
+
+    def _open_accounts(self, at: int) -> None:
+        """Open the session and its budgets in the store, or what of it is not open yet."""
+        if not self._charged:
+            self._open_own()
+        self._budgets.roll(at, self.context, self.marks_of)
+        self.is_capped = self.ceiling_stands or bool(self._budgets.accounts)
+        self.period_end = self._budgets.end
+        self.era += 1
+        self.context = self.charged_now(self.context)
+
+    def _open_own(self) -> None:
+        """Open the session's account, or go on with it as it stands."""
+        store = self._tracker.store
+        account = rules.session_account(self.id, self._customer or "", self._team or "")
+        marks = {account.id: self.marks_of(account)}
+        opened = store.open([(account, self._ceiling)], self._opening, marks=marks)
+        if not opened.fresh:
+            self._continue(opened.event)
+        balance = store.balance(account.id)
+        self.ceiling_stands = balance is not None and balance.cap is not None
+        self._continues = not opened.fresh
+        known = opened.event.context
+        self.context = known._replace(cycle=self._cycle)
+        self._budgets = self._budgets_of(known)
+        self._charged = (account.id,)
+
+    def _budgets_of(self, context: Context) -> Budgets:
+        return Budgets(self._tracker, (("customer", context.customer), ("team", context.team)))
+
+    def _would_enforce(self, at: int) -> bool:
+        """Tell whether a cap of this session would be enforced if the store were in reach."""
+        accounts, _ = self._budgets.due(at)
+        own = [] if self._ceiling is None else [f"session/{self.id}"]
+        names = [*own, *(account.id for account, _ in accounts)]
+        return any(self._tracker.mode_of(name, self.context) == "enforce" for name in names)
 
     def _opening_data(self) -> dict[str, object]:
         data = {
@@ -160,6 +206,8 @@ class Session(Scope):
 
     def _record_end(self, error: BaseException | None) -> None:
         store = self._tracker.store
+        if not self._charged:
+            self._open_accounts(self._tracker.clock() // 1000)
         if self._tracker.unsettled:
             self._tracker.retry_unsettled()
         rows = store.totals(self.id)
@@ -218,8 +266,12 @@ class Session(Scope):
 
     def has_envelope(self, account: str) -> bool:
         """Tell whether a role's envelope stands already, also if this run names none."""
+        if account in self._envelopes:
+            return True
         # Asked of the store too: another process of this session may have opened it.
-        return account in self._envelopes or self._tracker.store.balance(account) is not None
+        with suppress(StoreUnavailableError):  # opening the run finds out whether that matters
+            return self._tracker.store.balance(account) is not None
+        return False
 
     def envelope_opened(self, account: str) -> None:
         """Remember a role's envelope for later runs of the role."""
@@ -227,43 +279,26 @@ class Session(Scope):
 
     # Money.
 
-    @property
-    def session_capped(self) -> bool:
-        """Tell whether its ceiling, or a budget of its customer or team, stands."""
-        return self._ceiling_stands or bool(self._budgets.accounts)
-
-    @property
-    def period_end(self) -> int:
-        """Return the microsecond at which the first of its budget periods is over."""
-        return self._budgets.end
-
     def roll(self, at: int) -> None:
         """Go on to the budget periods that `at` is in, if one of them is over."""
         with self._lock:
-            if at >= self._budgets.end:
-                self._open_budgets(at)
+            if at >= self.period_end:
+                self._open_accounts(at)
 
     def reconfigured(self) -> None:
-        """Look at the budgets again: the configuration has changed."""
-        with self._lock:
-            self._open_budgets(self._tracker.clock() // 1000)
+        """Look at the budgets again at the next call: the configuration has changed."""
+        self.period_end = 0
 
-    def _open_budgets(self, at: int) -> None:
-        budgets = self._budgets
-        budgets.roll(at)
-        if budgets.accounts:
-            self._tracker.store.open_accounts(
-                budgets.accounts,
-                {account.id: self.marks_of(account) for account, _ in budgets.accounts},
-            )
-            budgets.set_caps(at, self.context)
-        self.era += 1
+    def forked(self) -> None:
+        """Go on in a forked child: a thread of the parent may have had the lock."""
+        self._lock = threading.Lock()
 
     def charged_now(self, context: Context) -> Context:
         """Return a context of this session charged to the budget periods of now."""
         payers = tuple(account.id for account, _ in self._budgets.accounts)
-        rest = tuple(a for a in context.path if kind_of(a) not in ("customer", "team"))
-        return context._replace(path=payers + rest)
+        rest = tuple(a for a in context.path if kind_of(a) in ("envelope", "run"))
+        _, customer, team, *_ = self.context
+        return context._replace(customer=customer, team=team, path=payers + self._charged + rest)
 
     def marks_of(self, account: Account) -> tuple[int, ...]:
         """Return the warning marks of an account of this session."""
@@ -277,13 +312,16 @@ class Session(Scope):
 
         Below what is spent already, the session is exhausted. Raises StoreError.
         """
+        if not self._opened:
+            raise ScopeError("a ceiling is set on an open session: enter it first")
         cap = self._tracker.amount(ceiling, "ceiling")
         at = self._tracker.clock() // 1000
         account, id = f"session/{self.id}", new_id()
         data = {"account": account, "kind": "session", "reason": "set_ceiling"}
-        event = Event(0, Kind.CAP_CHANGED, at, id, self.context, cost=cap, data=data)
+        event = Event(0, Kind.CAP_CHANGED, at, id, self.context_now(at), cost=cap, data=data)
         self._tracker.store.set_cap(id, account, cap, event)
-        self._ceiling_stands = cap is not None
+        self.ceiling_stands = cap is not None
+        self.is_capped = self.ceiling_stands or bool(self._budgets.accounts)
         self._tracker.money_moved((account,), self)
 
     def transfer(
@@ -294,6 +332,18 @@ class Session(Scope):
         Raises TransferError, saying why, when the source has not that much free.
         """
         self._tracker.transfer(self, source, target, amount, reason)
+
+    # Leaving.
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        swallowed = self.__exit__(kind, error, traceback)
+        await self.telling.told()
+        return swallowed
 
     # Figures.
 
@@ -319,7 +369,7 @@ class Cycle(Scope):
         return Cycle(self._tracker, self.parent)
 
     def _open(self) -> None:
-        here = current()
+        here = current_of(self._tracker)
         if here is not None and self.parent in (None, here.session):
             self.parent = here  # session.cycle() inside an agent: that agent's attempt
         if self.parent is None:

@@ -13,18 +13,22 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from spendtree.account import Crossing, kind_of
-from spendtree.denial import account_name
 from spendtree.errors import StoreError
 from spendtree.money import to_usd
 from spendtree.scope.options import OnWarning, Warning
 
 if TYPE_CHECKING:
+    import asyncio
+
     from spendtree.scope.session import Session
 
 log = logging.getLogger("spendtree")
 
 LOOK_SECONDS = 0.25
 """Between two looks for crossings that other processes have made."""
+
+TOLD_SECONDS = 10.0
+"""How long the end of a session waits for its async handlers."""
 
 
 class Telling:
@@ -35,7 +39,7 @@ class Telling:
         self._handler = handler
         self.active = handler is not None
         self._looked = 0.0
-        self._tasks: set[object] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def after(self, warned: bool) -> None:
         """Look for warnings after a verb, at once if it said so."""
@@ -62,7 +66,7 @@ class Telling:
         warning = Warning(
             account,
             kind_of(account),
-            _name(account, self._session),
+            self._session.tracker.name_of(account, self._session.context),
             Decimal(mark) / 1_000_000,
             to_usd(cap),
             to_usd(used),
@@ -73,6 +77,13 @@ class Telling:
                 self._await(answer)
         except Exception:
             log.exception("on_warning failed on %s", account)
+
+    async def told(self) -> None:
+        """Wait until async handlers have run: the end of the loop would cancel them."""
+        if self._tasks:
+            import asyncio  # noqa: PLC0415 - loaded already by whoever runs the loop
+
+            await asyncio.wait(self._tasks, timeout=TOLD_SECONDS)
 
     def _await(self, answer: Awaitable[None]) -> None:
         """Run an async handler: beside the running loop's tasks, else here and now."""
@@ -91,12 +102,3 @@ class Telling:
             task = running.create_task(told())
             self._tasks.add(task)  # the loop itself keeps tasks only weakly
             task.add_done_callback(self._tasks.discard)
-
-
-def _name(account: str, session: "Session") -> str:
-    kind, _, rest = account.partition("/")
-    if kind in ("customer", "team"):
-        return rest.partition("/")[2]
-    if kind == "envelope":
-        return rest.removeprefix(f"{session.id}/")
-    return account_name(account, session.context)

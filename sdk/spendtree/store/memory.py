@@ -10,11 +10,18 @@ from functools import partial
 from typing import NamedTuple
 
 from spendtree import account as rules
-from spendtree.account import PLAIN, Account, Balance, Crossing, Denial, Grant
+from spendtree.account import Account, Balance, Crossing, Denial, Grant
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import sums
-from spendtree.store.changes import charge_of, recapped, recapping, transferred, transferring
+from spendtree.store.changes import (
+    charge_of,
+    charged,
+    recapped,
+    recapping,
+    transferred,
+    transferring,
+)
 from spendtree.store.protocol import (
     NO_MARKS,
     START,
@@ -127,18 +134,18 @@ class MemoryStore:
                 raise StoreError(f"hold {id.hex()}: its path is not that of its context")
             balances = self._balances
             try:
-                charged = [(name, balances[name]) for name in path]
+                before = [(name, balances[name]) for name in path]
             except KeyError as missing:
                 raise self._not_open(missing) from None
-            answer = rules.admit(charged, amount, floor, lenient)
+            answer = rules.admit(before, amount, floor, lenient)
             if isinstance(answer, Grant):
                 granted = answer.amount
                 standing = 0
-                for name, balance in charged:
+                for name, balance in before:
                     balances[name] = rules.hold(balance, granted)
                     standing += balance[4][1]
                 if standing:
-                    self._conclude(charged)
+                    self._conclude(before)
                 self._holds[id] = _Hold(context, request, granted, at)
             return answer
 
@@ -149,18 +156,15 @@ class MemoryStore:
             hold = self._holds.pop(id, None)
             if hold is None:
                 return self._settled_before(id, cost, event)
-            balances, held, reached = self._balances, hold.amount, False
-            before = [(name, balances[name]) for name in hold.context.path]
-            plain = True
-            for name, balance in before:
-                balances[name] = settled = rules.settle(balance, held, cost or 0)
-                if settled[4] is not PLAIN and not rules.is_plain(settled):
-                    plain = False
+            path, balances, held, reached = hold.context.path, self._balances, hold.amount, False
+            after = [rules.settle(balances[name], held, cost or 0) for name in path]
             ended = event.ended(Kind.CALL, cost, held)
             self._ended[id] = len(self._log)
             self._log.append(ended)
-            if not plain:
-                reached = self._conclude(before, ended)
+            if all(map(rules.is_plain, after)):
+                balances.update(zip(path, after, strict=True))
+            else:
+                reached = self._write(self._path(path), after, ended)
             return Settlement(Kind.CALL, cost, held, reached)
 
     def void(self, id: bytes, event: Event) -> Settlement:
@@ -241,17 +245,15 @@ class MemoryStore:
                         self._balance(name)  # before anything is booked: all or nothing
             for account in accounts:
                 self._open(account, None)
-            fresh = 0
+            fresh = []
             for event in events:
-                if self.find(event.id, event.kind) is not None:
-                    continue
-                fresh += 1
-                self._record(event)
-                cost, presumed = charge_of(event)
-                if cost or presumed:
-                    booked = partial(rules.book, cost=cost, presumed=presumed)
-                    self._change(event.context.path, booked, event)
-            return fresh
+                if self.find(event.id, event.kind) is None:
+                    self._record(event)
+                    fresh.append(event)
+            for path, (cost, presumed, cause) in charged(fresh).items():
+                booked = partial(rules.book, cost=cost, presumed=presumed)
+                self._change(path, booked, cause)
+            return len(fresh)
 
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
         """Answer 0: the owner of every hold is this process, and it lives."""

@@ -83,6 +83,21 @@ class Totals(NamedTuple):
     last_at: int
 
 
+class Pruned(NamedTuple):
+    """What pruning did: `events` went, since `rollups` stand for them, of so many `sessions`.
+
+    `accounts` of runs went with them, `freed_bytes` were given back to the file system. No writer
+    had to wait longer than `longest_stall_us` microseconds.
+    """
+
+    sessions: int = 0
+    events: int = 0
+    rollups: int = 0
+    accounts: int = 0
+    freed_bytes: int = 0
+    longest_stall_us: int = 0
+
+
 class Store(Protocol):
     """A place for accounts, holds and events, safe for many threads."""
 
@@ -174,13 +189,28 @@ class Store(Protocol):
 
         Opens the accounts without a cap where they are not known, adds each event's cost (a
         LAPSE's `held` as presumed) to the accounts of its context's path, skips events whose id
-        and kind are known, and answers how many were new.
+        and kind are known, and answers how many were new. Raises PrunedError for a new event that
+        is older than what was pruned; then nothing is booked.
         """
 
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
         """Lapse holds of dead processes of this host, and of other hosts after `idle` us."""
 
+    def prune(self, before: int, *, dry_run: bool = False) -> Pruned:
+        """Roll up what is older than `before` (microseconds); every figure stays the same.
+
+        That is the events of closed sessions whose last event is older, and calls of no session
+        that are; in many short transactions, so that writers hardly wait. `dry_run` only counts.
+        Open sessions stay, and those with a hold that has not ended.
+        """
+
     # Reading.
+
+    def pruned_before(self) -> int:
+        """Return up to which time (microseconds) there was pruning; 0: there was none.
+
+        Nothing older can be imported any more: nobody could tell whether it was here before.
+        """
 
     def balance(self, account: str) -> Balance | None:
         """Return an account's money, None if it is not known."""
@@ -198,7 +228,11 @@ class Store(Protocol):
         """Return when the oldest hold that has not ended was made, in microseconds, or None."""
 
     def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
-        """Return events after the cursor, only those below which nothing can still commit."""
+        """Return events after the cursor, only those below which nothing can still commit.
+
+        Raises PrunedError where pruning has moved figures from behind the cursor to before it:
+        whoever follows the log must begin again at START, with nothing counted.
+        """
 
     def events(
         self, *, session: str | None = None, kinds: Collection[int] | None = None

@@ -1,11 +1,12 @@
 """The reading side of the SQLite engine: short reads by page, so that the WAL can be emptied."""
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from spendtree.account import Account, Balance
+from spendtree.errors import PrunedError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store.books import to_balance
 from spendtree.store.database import Database
@@ -23,8 +24,8 @@ PAGE = 2_000
 
 # Split at a million before summing: SQLite's SUM raises an error beyond 9.2 million dollars.
 TOTALS = """
-SELECT context, sum(kind IN (5,6)), sum(kind IN (5,6) AND status=2), sum(kind=6),
-  sum(cost IS NULL AND kind IN (5,7)), sum(input), sum(output), sum(cache_read),
+SELECT context, sum(count * (kind IN (5,6))), sum(count * (kind IN (5,6) AND status=2)),
+  sum(count * (kind=6)), sum(count * (cost IS NULL AND kind IN (5,7))), sum(input), sum(output), sum(cache_read),
   sum(cache_write + cache_write_1h),
   sum(CASE WHEN kind=6 THEN 0 ELSE cost / 1000000 END),
   sum(CASE WHEN kind=6 THEN 0 ELSE cost % 1000000 END),
@@ -33,6 +34,22 @@ SELECT context, sum(kind IN (5,6)), sum(kind IN (5,6) AND status=2), sum(kind=6)
   min(CASE WHEN duration IS NULL THEN 0 ELSE at - duration END), max(at), min(seq)
 FROM event WHERE kind IN (5,6,7,9)
 """
+
+
+EPOCH = "SELECT coalesce(max(epoch), 0) FROM pruning"
+MOVED = "SELECT 1 FROM pruning WHERE epoch > ?1 AND low <= ?2 AND ?2 < high LIMIT 1"
+PRUNED_BEFORE = "SELECT value FROM meta WHERE key='pruned_before'"
+
+
+class _Place(NamedTuple):
+    """A place in the log, as somebody saw it who read it in an epoch of pruning."""
+
+    seq: int
+    epoch: int
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(f"{self.seq}.{self.epoch}" if self.epoch else str(self.seq))
 
 
 class Reading:
@@ -44,11 +61,17 @@ class Reading:
 
     def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
         """Return at most `limit` events after the cursor."""
-        after = int(cursor or 0)
-        events = self._events("WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit + 1))
+        seq, _, epoch = cursor.partition(".")
+        place = _Place(int(seq or 0), int(epoch or 0))
+        events, epoch_now = self._page("ORDER BY seq LIMIT ?", (limit + 1,), place)
         more = len(events) > limit
         del events[limit:]
-        return Page(events, Cursor(str(events[-1].seq if events else after)), more)
+        return Page(events, _Place(events[-1].seq if events else place.seq, epoch_now).cursor, more)
+
+    def pruned_before(self) -> int:
+        """Return up to which time sessions and calls were pruned, 0 if none were."""
+        rows = self._database.query(PRUNED_BEFORE)
+        return int(rows[0][0]) if rows else 0
 
     def events(
         self, *, session: str | None = None, kinds: Collection[int] | None = None
@@ -59,7 +82,7 @@ class Reading:
             each = [self.events(kinds=(kind,)) for kind in kinds]
             yield from heapq.merge(*each, key=attrgetter("seq"))
             return
-        where, values = ["seq > ?"], []
+        where, values = [""], []
         if session is not None:
             where.append("context IN (SELECT no FROM context WHERE session=?)")
             values.append(storable(session))
@@ -67,13 +90,13 @@ class Reading:
             where.append(f"kind IN ({','.join(str(int(kind)) for kind in kinds)})")
             if Kind.CALL not in kinds:
                 where.append("kind <> 5")  # said again: it makes the partial index usable
-        condition = f"WHERE {' AND '.join(where)} ORDER BY seq LIMIT {PAGE}"
-        after, full = 0, True
+        condition = f"{' AND '.join(where)} ORDER BY seq LIMIT {PAGE}"
+        place, full = _Place(0, 0), True
         while full:
-            page = self._events(condition, (after, *values))
+            page, epoch = self._page(condition, values, place)
             yield from page
             full = len(page) == PAGE
-            after = page[-1].seq if page else after
+            place = _Place(page[-1].seq if page else place.seq, epoch)
 
     def find(self, id: bytes, kind: int) -> Event | None:
         """Return the event of that id and kind."""
@@ -159,13 +182,37 @@ class Reading:
         return _merged([_totals(contexts[row[0]], row) for row in rows])
 
     def _events(self, condition: str, values: tuple[Any, ...]) -> list[Event]:
-        def body(execute: Execute) -> list[Event]:
-            rows = execute(f"{SELECT_EVENT} {condition}", values).fetchall()
-            contexts = self._readings.contexts(execute, {row[4] for row in rows})
-            requests = self._readings.requests(execute, {row[5] for row in rows})
-            return to_events(rows, contexts, requests)
+        return self._database.reading(lambda execute: self._read(execute, condition, values))
+
+    def _page(
+        self, condition: str, values: Sequence[Any], after: _Place
+    ) -> tuple[list[Event], int]:
+        """Return events after a place, and the epoch of pruning that they were read in.
+
+        Raises PrunedError where figures were moved from behind the place to before it.
+        """
+
+        def body(execute: Execute) -> tuple[list[Event], int]:
+            execute("BEGIN")  # one snapshot: pruning may commit at any time
+            try:
+                epoch = execute(EPOCH).fetchone()[0]
+                if epoch > after.epoch and execute(MOVED, (after.epoch, after.seq)).fetchone():
+                    raise PrunedError(
+                        f"store {self._database.path}: what was being read has been pruned "
+                        "meanwhile; read it again, from the start"
+                    )
+                where = f"WHERE seq > ? {condition}"
+                return self._read(execute, where, (after.seq, *values)), epoch
+            finally:
+                execute("COMMIT")
 
         return self._database.reading(body)
+
+    def _read(self, execute: Execute, condition: str, values: Sequence[Any]) -> list[Event]:
+        rows = execute(f"{SELECT_EVENT} {condition}", values).fetchall()
+        contexts = self._readings.contexts(execute, {row[4] for row in rows})
+        requests = self._readings.requests(execute, {row[5] for row in rows})
+        return to_events(rows, contexts, requests)
 
 
 def _totals(context: Context, row: tuple[Any, ...]) -> Totals:

@@ -15,7 +15,7 @@ from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import owner as owners
 from spendtree.store import statements
-from spendtree.store.changes import charge_of
+from spendtree.store.changes import charged
 from spendtree.store.database import Database
 from spendtree.store.names import Execute
 from spendtree.store.protocol import Reservation, Settlement
@@ -154,24 +154,18 @@ class SqliteStore(AccountVerbs):
         def verb(execute: Execute) -> int:
             for account in accounts:
                 self._books.open(execute, account, None)
-            charges: dict[tuple[str, ...], tuple[int, int, Event]] = {}
-            fresh = 0
+            fresh = []
             for event in events:
                 # Asked before the row is made: that would write down the context again.
                 if execute(statements.KNOWN_EVENT, (event.id, event.kind)).fetchone():
                     continue
                 self._insert(execute, event)
-                fresh += 1
-                cost, presumed = charge_of(event)
-                if cost or presumed:
-                    path = event.context.path
-                    sums = charges.get(path, (0, 0, event))
-                    charges[path] = (sums[0] + cost, sums[1] + presumed, event)
-            for path, (cost, presumed, event) in charges.items():
+                fresh.append(event)
+            for path, (cost, presumed, cause) in charged(fresh).items():
                 booked = partial(rules.book, cost=cost, presumed=presumed)
-                self._books.change(execute, path, booked, event)
-            self._database.unlooked += fresh
-            return fresh
+                self._books.change(execute, path, booked, cause)
+            self._database.unlooked += len(fresh)
+            return len(fresh)
 
         return self._verb(verb)
 

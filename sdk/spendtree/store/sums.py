@@ -18,11 +18,12 @@ def totals(events: Iterable[Event]) -> list[Totals]:
 
 
 def _add(row: list[int], event: Event) -> None:
-    finished = event.kind in (Kind.CALL, Kind.LAPSE)
+    count = event.count
+    finished = count if event.kind in (Kind.CALL, Kind.LAPSE) else 0
     row[0] += finished
-    row[1] += finished and event.status == "failed"
-    row[2] += event.kind == Kind.LAPSE
-    row[3] += event.cost is None and event.kind in (Kind.CALL, Kind.ADJUSTMENT)
+    row[1] += finished if event.status == "failed" else 0
+    row[2] += count if event.kind == Kind.LAPSE else 0
+    row[3] += count if event.cost is None and event.kind in (Kind.CALL, Kind.ADJUSTMENT) else 0
     row[4] += event.input_tokens
     row[5] += event.output_tokens
     row[6] += event.cache_read_tokens

@@ -70,14 +70,22 @@ class _Branch:
             if event.kind != Kind.TOOL:
                 _tally(self.models.setdefault(event.request.model, [0, 0]), event)
         elif event.kind == Kind.DENIED:
+            data = event.data or {}
             # In mode "warn" the call that would have been denied was made.
-            self.sums[4] += not (event.data or {}).get("would")
+            self.sums[4] += 0 if data.get("would") else event.count
+            if data.get("spawn") and event.context.run:
+                self._end_unstarted(event)
         elif event.kind in _OPENED:
             self.context, self.data = event.context, event.data or {}
             self.started = event.started or event.at
         elif event.kind in _CLOSED:
             self.status, self.ended = event.status, event.at
             self.reason = str((event.data or {}).get("reason") or "")
+
+    def _end_unstarted(self, event: Event) -> None:
+        """Note a run that was refused its start: nothing else will ever be known of it."""
+        self.status, self.reason = "exhausted", "refused its start"
+        self.started, self.ended = event.started or event.at, event.at
 
 
 class _Growth:
@@ -102,7 +110,7 @@ class _Growth:
         self._branch(context).add(event)
         if event.kind in _SPENDING:
             _tally(self.cycles.setdefault(context.cycle, [0, 0]), event)
-            started = event.started or event.at
+            started = event.started or event.first_at
             self.first_at = started if self.first_at is None else min(self.first_at, started)
 
     def _branch(self, context: Context) -> _Branch:
@@ -194,12 +202,13 @@ def _node(branch: _Branch, children: tuple[Node, ...]) -> Node:
 
 def _count(sums: list[int], event: Event) -> None:
     """Add an event to sums: the rule of the store's totals, over the fields of `Sums`."""
-    finished = event.kind in _FINISHED
+    count = event.count
+    finished = count if event.kind in _FINISHED else 0
     lapse = event.kind == Kind.LAPSE
     sums[0] += finished
-    sums[1] += finished and event.status == "failed"
-    sums[2] += lapse
-    sums[3] += event.cost is None and event.kind in (Kind.CALL, Kind.ADJUSTMENT)
+    sums[1] += finished if event.status == "failed" else 0
+    sums[2] += count if lapse else 0
+    sums[3] += count if event.cost is None and event.kind in (Kind.CALL, Kind.ADJUSTMENT) else 0
     sums[5] += event.input_tokens
     sums[6] += event.output_tokens
     sums[7] += event.cache_read_tokens
@@ -212,7 +221,7 @@ def _count(sums: list[int], event: Event) -> None:
 
 
 def _tally(calls_and_cost: list[int], event: Event) -> None:
-    calls_and_cost[0] += event.kind in _FINISHED
+    calls_and_cost[0] += event.count if event.kind in _FINISHED else 0
     calls_and_cost[1] += _true_cost(event)
 
 

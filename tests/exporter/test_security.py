@@ -1,0 +1,261 @@
+"""TLS and basic auth, with real certificates, and what a wrong file says."""
+
+import shutil
+import ssl
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+
+from spendtree.errors import ConfigurationError
+from spendtree.store.memory import MemoryStore
+from spendtree_exporter.app import create_app
+from spendtree_exporter.security import Security, context_of, read_web_config
+from spendtree_exporter.serve import serving
+from tests.exporter.test_cli import refused, started
+
+bcrypt = pytest.importorskip("bcrypt", reason="bcrypt is not installed: pip install bcrypt")
+
+OPENSSL = shutil.which("openssl")
+needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="no openssl to make certificates with")
+
+
+def hashed(password: str) -> str:
+    return str(bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode())
+
+
+def certificate(directory: Path, name: str) -> tuple[Path, Path]:
+    """Make a self-signed certificate for this host; return it and its key."""
+    cert, key = directory / f"{name}.crt", directory / f"{name}.key"
+    assert OPENSSL is not None
+    subprocess.run(
+        [
+            *(OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-keyout", key, "-out", cert, "-subj", f"/CN={name}"),
+            *("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return cert, key
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "web.yml"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def guarded(file: Path, clock: Clock | None = None) -> tuple[Security, ASGIApp]:
+    security = Security(file, now=clock or Clock())
+    return security, security.guard(create_app(MemoryStore()))
+
+
+def test_only_those_who_know_a_password_get_in_anywhere(file: Path) -> None:
+    file.write_text(f"basic_auth_users:\n  alice: {hashed('secret')}\n  bob: {hashed('ü' * 30)}\n")
+    with serving(guarded(file)[1]) as url:
+        for path in ("/metrics", "/", "/-/healthy", "/api/v1/sessions", "/nothing"):
+            answer = httpx.get(f"{url}{path}")
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Basic ")
+        for auth, status in (
+            (("alice", "secret"), 200),
+            (("alice", "secret"), 200),
+            (("bob", "ü" * 30), 200),
+            (("alice", "Secret"), 401),
+            (("alice", ""), 401),
+            (("alice", "x" * 100), 401),
+            (("carol", "secret"), 401),
+            (("", ""), 401),
+        ):
+            assert httpx.get(f"{url}/metrics", auth=auth).status_code == status, auth
+
+
+@pytest.mark.parametrize(
+    "header", ["Basic", "Basic !!!", "Bearer x", "Basic YWxpY2U=", "Basic Og=="]
+)
+def test_a_header_that_is_none_lets_nobody_in(file: Path, header: str) -> None:
+    file.write_text(f"basic_auth_users: {{alice: '{hashed('secret')}'}}")
+    with serving(guarded(file)[1]) as url:
+        answer = httpx.get(f"{url}/metrics", headers={"Authorization": header})
+
+    assert answer.status_code == 401
+
+
+def test_a_right_password_is_known_again_without_the_slow_hash(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(f"basic_auth_users: {{alice: '{hashed('secret')}'}}")
+    checked: list[bytes] = []
+    real = bcrypt.checkpw
+
+    def checkpw(password: bytes, hash: bytes) -> bool:
+        checked.append(password)
+        return bool(real(password, hash))
+
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    with serving(guarded(file)[1]) as url:
+        for _ in range(3):
+            assert httpx.get(f"{url}/metrics", auth=("alice", "secret")).status_code == 200
+        assert httpx.get(f"{url}/metrics", auth=("nobody", "secret")).status_code == 401
+
+    assert checked == [b"secret", b"secret"], "and an unknown name takes as long as a known one"
+
+
+def test_users_are_read_again_when_the_file_changes(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    file.write_text(f"basic_auth_users: {{alice: '{hashed('one')}'}}")
+    with serving(guarded(file, clock)[1]) as url:
+        assert httpx.get(url, auth=("alice", "one")).status_code == 200
+        file.write_text(f"basic_auth_users: {{alice: '{hashed('two')}'}}")
+        clock.now += 2
+        assert httpx.get(url, auth=("alice", "one")).status_code == 401
+        assert httpx.get(url, auth=("alice", "two")).status_code == 200
+
+        file.write_text("basic_auth_users: {alice: plain}")
+        clock.now += 2
+        assert httpx.get(url, auth=("alice", "two")).status_code == 200
+        assert "is no bcrypt hash" in caplog.text
+        assert "access stays as it was" in caplog.text
+
+        file.unlink()
+        clock.now += 2
+        assert httpx.get(url).status_code == 401, "a file that is away opens nothing"
+
+
+@needs_openssl
+def test_the_command_serves_tls(sqlite_url: str, tmp_path: Path, file: Path) -> None:
+    cert, _ = certificate(tmp_path, "server")
+    file.write_text(
+        "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
+        f"basic_auth_users: {{alice: '{hashed('secret')}'}}\n"
+    )
+    with started("--store", sqlite_url, "--web.config.file", str(file)) as (_, url):
+        assert url.startswith("https://127.0.0.1:")
+        trust = ssl.create_default_context(cafile=str(cert))
+        assert httpx.get(url, verify=trust, auth=("alice", "secret")).status_code == 200
+        assert httpx.get(url, verify=trust).status_code == 401
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url, verify=ssl.create_default_context())
+
+
+@needs_openssl
+def test_only_clients_with_a_known_certificate_get_in(
+    sqlite_url: str, tmp_path: Path, file: Path
+) -> None:
+    cert, _ = certificate(tmp_path, "server")
+    client, key = certificate(tmp_path, "client")
+    file.write_text(
+        "tls_server_config:\n"
+        "  cert_file: server.crt\n  key_file: server.key\n  client_ca_file: client.crt\n"
+    )
+    with started("--store", sqlite_url, "--web.config.file", str(file)) as (_, url):
+        trust = ssl.create_default_context(cafile=str(cert))
+        with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
+            httpx.get(url, verify=trust)
+        trust.load_cert_chain(client, key)
+        assert httpx.get(url, verify=trust).status_code == 200
+
+
+@needs_openssl
+def test_a_new_certificate_is_served_without_a_restart(tmp_path: Path, file: Path) -> None:
+    certificate(tmp_path, "server")
+    file.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
+    clock = Clock()
+    security = Security(file, now=clock)
+    server = security.tls
+    assert server is not None
+    before = _served(server)
+    certificate(tmp_path, "server")
+    assert _served(server) == before, "not looked at again within the same second"
+    clock.now += 2
+
+    assert _served(server) != before
+
+
+def _served(server: ssl.SSLContext) -> bytes:
+    """Shake hands in memory; return the certificate that the client was shown."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    client = trust.wrap_bio(to_client, to_server, server_hostname="localhost")
+    other = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (client, other):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    shown = client.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+@needs_openssl
+def test_versions_and_client_authentication_are_as_the_file_says(
+    tmp_path: Path, file: Path
+) -> None:
+    certificate(tmp_path, "server")
+    file.write_text(
+        "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
+        "  client_ca_file: server.crt\n  client_auth_type: VerifyClientCertIfGiven\n"
+        "  min_version: TLS13\n"
+    )
+    tls = read_web_config(file).tls
+    assert tls is not None
+    context = context_of(tls)
+
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert context.verify_mode == ssl.CERT_OPTIONAL
+
+
+def test_an_empty_file_means_plain_http_for_everybody(file: Path) -> None:
+    file.write_text("")
+    security, app = guarded(file)
+
+    assert security.tls is None
+    with serving(app) as url:
+        assert httpx.get(url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("basic_auth_users: {alice: secret}", "basic_auth_users.alice is no bcrypt hash"),
+        ("basic_auth_users: [alice]", "no mapping"),
+        ("tls_server_config: {cert_file: a}", "key_file must name a file"),
+        ("tls_server_config: {cert_file: a, key_file: b}", "No such file"),
+        ("tls_server_config: {cert: a}", "unknown key tls_server_config.cert; known: cert_file"),
+        ("tls_server_config: {cert_file: a, key_file: b, min_version: TLS10}", "none of TLS12"),
+        (
+            "tls_server_config: {cert_file: a, key_file: b, client_auth_type: "
+            "RequireAndVerifyClientCert}",
+            "needs a client_ca_file",
+        ),
+        ("users: {}", "unknown key users"),
+        ("- a", "is no mapping"),
+        ("a: [\n- b", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_wrong_is_told_in_one_line(file: Path, text: str, reason: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"web\.yml|a, ") as told:
+        Security(file)
+
+    assert reason in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_the_command_ends_with_the_reason_for_a_file_that_is_wrong(
+    sqlite_url: str, file: Path
+) -> None:
+    assert str(file) in refused("--store", sqlite_url, "--web.config.file", str(file))
