@@ -1,6 +1,7 @@
 """Who spends what in a multi-agent LLM system, stopped before it spends more than it may."""
 
 from spendtree.call import Call
+from spendtree.collector import collector, metrics_app
 from spendtree.default import (
     agent,
     call,
@@ -61,10 +62,12 @@ __all__ = [
     "Warning",
     "agent",
     "call",
+    "collector",
     "configure",
     "current",
     "cycle",
     "gather",
+    "metrics_app",
     "purpose",
     "session",
 ]

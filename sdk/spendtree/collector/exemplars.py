@@ -16,6 +16,8 @@ from spendtree.metrics import CATALOGUE, Fold, Histogram, Table, label_text
 EXEMPLAR_MAX = 128
 """Characters of all label names and values of an exemplar: OpenMetrics 1.0, section "Exemplars"."""
 
+_ESCAPED = frozenset('"\\\n')
+
 _FAMILIES = tuple(each for each in CATALOGUE if each.kind == "histogram")
 
 
@@ -73,9 +75,11 @@ class _Trail:
 def exemplar_labels(event: Event) -> Mapping[str, str]:
     """Return the labels that name an event's session and span, as many of them as fit.
 
-    A part of an id finds nothing, so ids are left out whole: the span's first.
+    A part of an id finds nothing, so ids are left out whole: the span's first. Left out is also a
+    session that would have to be escaped: the reference parser cannot read quotes in exemplars.
     """
-    session = {"session_id": label_text(event.context.session)} if event.context.session else {}
+    name = label_text(event.context.session)
+    session = {"session_id": name} if name and not _ESCAPED & set(name) else {}
     span = {"span_id": event.id.hex()}
     for labels in ({**session, **span}, session, span):
         if labels and sum(map(len, (*labels, *labels.values()))) <= EXEMPLAR_MAX:

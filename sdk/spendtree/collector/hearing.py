@@ -29,7 +29,7 @@ class HeardStore:
     def __init__(self, store: Store) -> None:
         self.bare = store
         self.pid = os.getpid()
-        self.listeners: tuple["Collector", ...] = ()
+        self.listeners: tuple[Collector, ...] = ()
         self.holds: dict[bytes, int] = {}
         self.closed = False
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from spendtree import account as rules
 from spendtree.account import PLAIN, Account, Balance, Denial, Terms
+from spendtree.errors import PrunedError
 from spendtree.event import Event
 from spendtree.store import statements
 from spendtree.store.names import Execute, Names
@@ -39,6 +40,8 @@ class Books:
         """Return the balances of some accounts."""
         numbers = self._names.numbers(execute, names)
         rows = [execute(statements.SELECT_BALANCE, (number,)).fetchone() for number in numbers]
+        if None in rows:
+            raise PrunedError(f"account {names[rows.index(None)]!r} went when its run was pruned")
         return [(name, to_balance(row)) for name, row in zip(names, rows, strict=True)]
 
     def change(

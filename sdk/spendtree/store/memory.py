@@ -29,6 +29,7 @@ from spendtree.store.protocol import (
     Marks,
     Opened,
     Page,
+    Pruned,
     Reservation,
     Settlement,
     Totals,
@@ -257,6 +258,14 @@ class MemoryStore:
 
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
         """Answer 0: the owner of every hold is this process, and it lives."""
+        return 0
+
+    def prune(self, before: int, *, dry_run: bool = False) -> Pruned:
+        """Do nothing: this store is gone with its process, before anything in it is old."""
+        return Pruned()
+
+    def pruned_before(self) -> int:
+        """Answer 0: nothing is ever pruned."""
         return 0
 
     def balance(self, account: str) -> Balance | None:

@@ -89,6 +89,10 @@ class Names:
         """Return this process' number if it has held money already."""
         return self._owners.get(self._database.generation)
 
+    def forget(self, id: str) -> None:
+        """Forget an account that is gone."""
+        self.accounts.pop(id, None)
+
     def rolled_back(self) -> None:
         """Forget what the transaction that has been undone made."""
         for table, name in self.fresh:

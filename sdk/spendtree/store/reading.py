@@ -38,7 +38,6 @@ FROM event WHERE kind IN (5,6,7,9)
 
 EPOCH = "SELECT coalesce(max(epoch), 0) FROM pruning"
 MOVED = "SELECT 1 FROM pruning WHERE epoch > ?1 AND low <= ?2 AND ?2 < high LIMIT 1"
-PRUNED_BEFORE = "SELECT value FROM meta WHERE key='pruned_before'"
 
 
 class _Place(NamedTuple):
@@ -70,8 +69,7 @@ class Reading:
 
     def pruned_before(self) -> int:
         """Return up to which time sessions and calls were pruned, 0 if none were."""
-        rows = self._database.query(PRUNED_BEFORE)
-        return int(rows[0][0]) if rows else 0
+        return self._database.reading(pruned_before)
 
     def events(
         self, *, session: str | None = None, kinds: Collection[int] | None = None
@@ -213,6 +211,12 @@ class Reading:
         contexts = self._readings.contexts(execute, {row[4] for row in rows})
         requests = self._readings.requests(execute, {row[5] for row in rows})
         return to_events(rows, contexts, requests)
+
+
+def pruned_before(execute: Execute) -> int:
+    """Return up to which time there was pruning."""
+    row = execute("SELECT value FROM meta WHERE key='pruned_before'").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _totals(context: Context, row: tuple[Any, ...]) -> Totals:

@@ -19,9 +19,7 @@ MEMBERS_MAX = 500
 """Events that become one at a time: what one short transaction takes in."""
 
 _MONEY_MAX = 2**62
-_ROLLED = frozenset(
-    (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT, Kind.DENIED, Kind.TOOL, Kind.MESSAGE)
-)
+_ROLLED = frozenset((Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT, Kind.DENIED, Kind.TOOL, Kind.MESSAGE))
 _ENDS = (Kind.SESSION_OPENED, Kind.SESSION_CLOSED)
 _TOLD = ("unattributed", "name", "kind", "account", "would", "spawn", "target")
 """What the data of events says that figures are told apart by; a violation's kind is, too."""

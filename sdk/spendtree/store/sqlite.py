@@ -11,16 +11,19 @@ from urllib.parse import parse_qsl, unquote
 
 from spendtree import account as rules
 from spendtree.account import Account, Denial, Grant
-from spendtree.errors import LedgerConflictError, StoreError
+from spendtree.errors import LedgerConflictError, PrunedError, StoreError
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import owner as owners
 from spendtree.store import statements
 from spendtree.store.changes import charged
 from spendtree.store.database import Database
 from spendtree.store.names import Execute
-from spendtree.store.protocol import Reservation, Settlement
+from spendtree.store.protocol import Pruned, Reservation, Settlement
+from spendtree.store.pruning import Pruning
+from spendtree.store.reading import pruned_before
 from spendtree.store.rows import stored_context, stored_request
 from spendtree.store.sqlite_accounts import AccountVerbs
+from spendtree.store.text import minute, storable
 
 SYNCHRONOUS = ("normal", "full")
 FOREVER = 2**63 - 1
@@ -155,10 +158,16 @@ class SqliteStore(AccountVerbs):
             for account in accounts:
                 self._books.open(execute, account, None)
             fresh = []
+            before = pruned_before(execute)
             for event in events:
                 # Asked before the row is made: that would write down the context again.
                 if execute(statements.KNOWN_EVENT, (event.id, event.kind)).fetchone():
                     continue
+                if event.at < before:
+                    raise PrunedError(
+                        f"an event of {minute(event.at)} comes too late: what is older than "
+                        f"{minute(before)} was pruned, and it may have been here before"
+                    )
                 self._insert(execute, event)
                 fresh.append(event)
             for path, (cost, presumed, cause) in charged(fresh).items():
@@ -183,6 +192,11 @@ class SqliteStore(AccountVerbs):
                 before = FOREVER if dead else now - idle
                 lapsed += self._lapse_of(number, before, now)
         return lapsed
+
+    def prune(self, before: int, *, dry_run: bool = False) -> Pruned:
+        """Roll up what is older than `before`, and give the space back."""
+        pruning = Pruning(self._database, self._events, before, forget=self._names.forget)
+        return pruning.count() if dry_run else pruning.run()
 
     def close(self) -> None:
         """Close the file; it opens again on use."""
@@ -262,18 +276,31 @@ class SqliteStore(AccountVerbs):
         """Answer a settlement that was made before, or turn it into the adjustment of a lapse."""
         for kind in (Kind.CALL, Kind.ADJUSTMENT):
             known = self.find(id, kind)
-            if known is not None:
+            if known is not None and known.count == 1:
                 if known.cost != cost:
                     raise LedgerConflictError(f"call {id.hex()} was settled with another cost")
                 return Settlement(kind, known.cost, known.held)
         lapsed = self.find(id, Kind.LAPSE)
-        if lapsed is None:
+        before = self.pruned_before()
+        if lapsed is None and not before:
             raise LedgerConflictError(f"no hold {id.hex()} is known")
+        if lapsed is None or lapsed.count > 1 or self._is_pruned(execute, lapsed):
+            raise PrunedError(
+                f"no hold {id.hex()} is known by itself: calls before {minute(before)} were pruned, "
+                "and late truth about one of them cannot be booked any more"
+            )
         adjusted = partial(rules.adjust, presumed=lapsed.held, cost=cost or 0)
         ended = event.ended(Kind.ADJUSTMENT, cost, lapsed.held)
         self._insert(execute, ended)
         warned = self._books.change(execute, lapsed.context.path, adjusted, ended)
         return Settlement(Kind.ADJUSTMENT, cost, lapsed.held, warned)
+
+    @staticmethod
+    def _is_pruned(execute: Execute, event: Event) -> bool:
+        """Tell whether an event is of a session that was pruned, and its runs' accounts with it."""
+        names = (storable(event.context.session), event.seq)
+        found = execute("SELECT 1 FROM pruned WHERE session=? AND seq>=?", names).fetchone()
+        return found is not None
 
     def _lapse_of(self, owner: int, before: int, now: int) -> int:
         def verb(execute: Execute) -> int:
