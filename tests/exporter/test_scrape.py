@@ -10,13 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from spendtree.metrics import Fold
 from spendtree.store.memory import MemoryStore
 from spendtree_exporter import scrape as scrape_module
 from spendtree_exporter.app import create_app
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.render import OPENMETRICS, TEXT, Format, render
 from spendtree_exporter.scrape import Scrapes
-from spendtree_exporter.serve import listen_on
+from spendtree_exporter.serve import listen_on, serving
 from tests.exporter.conftest import Load
 
 
