@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from spendtree.config import load_config
+from spendtree.config.limits import FoldSettings
 from spendtree.errors import ConfigurationError, SpendtreeError
 from spendtree.metrics import Fold
 from spendtree.pricing import PriceBook
@@ -24,7 +25,7 @@ from spendtree_exporter.lock import lock_path
 from spendtree_exporter.logs import log_to_stderr
 from spendtree_exporter.otlp import check_installed
 from spendtree_exporter.own import VERSION
-from spendtree_exporter.reload import Settings, changes, read_settings, reloading
+from spendtree_exporter.reload import changes, read_settings, reloading
 from spendtree_exporter.security import Security
 from spendtree_exporter.serve import closing_socket, listen_on, serve_on, url_of
 
@@ -174,7 +175,7 @@ def _run(
             for sock in sockets:
                 log.info("serving %s%s for %s", url_of(sock, scheme), telemetry_path, store.url)
             if config_file is not None:
-                said = "; ".join(changes(Settings(), settings)) or "all limits are the defaults"
+                said = "; ".join(changes(FoldSettings(), settings)) or "all limits are the defaults"
                 log.info("configured by %s: %s", config_file, said)
             _spare_the_collector(app.state.follower)
             serve_on(app if security is None else security.guard(app), sockets, tls)

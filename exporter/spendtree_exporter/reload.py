@@ -10,25 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple
 
-from spendtree.config import Config, load_config
+from spendtree.config import load_config
+from spendtree.config.limits import LIMITS, FoldSettings, fold_settings
 from spendtree.errors import ConfigurationError
-from spendtree.metrics import BIRTH_HOLD_US, LINGER_US, Limits
 from spendtree_exporter.follow import Follower
 
 log = logging.getLogger("spendtree.exporter")
-
-LIMITS = {
-    "max_series": "series",
-    "max_session_series": "session_series",
-    "max_customers": "customers",
-    "max_teams": "teams",
-    "max_agents": "agents",
-    "max_providers": "providers",
-    "max_models": "models",
-}
-"""Keys of the section `metrics`, and the limits of the fold that they are."""
 
 TIMES = {"linger_seconds": "linger_us", "birth_hold_seconds": "birth_hold_us"}
 """Keys of the section `metrics`, and the settings that they are, in microseconds."""
@@ -40,33 +28,12 @@ _NAMED_MAX = 5
 """Names that one message tells one by one."""
 
 
-class Settings(NamedTuple):
-    """What the exporter takes from a configuration."""
-
-    limits: Limits = Limits()
-    linger_us: int = LINGER_US
-    birth_hold_us: int = BIRTH_HOLD_US
-
-
-def read_settings(file: Path | None) -> Settings:
+def read_settings(file: Path | None) -> FoldSettings:
     """Return the settings in a file, the defaults without one. Raises ConfigurationError."""
-    return settings_of(load_config(file))
+    return fold_settings(load_config(file))
 
 
-def settings_of(config: Config) -> Settings:
-    """Return the exporter's part of a configuration: who has a budget always keeps their name."""
-    counts = {field: getattr(config.metrics, key) for key, field in LIMITS.items()}
-    customers = (name for name in config.customers if config.budgets("customer", name))
-    teams = (name for name in config.teams if config.budgets("team", name))
-    limits = Limits(**counts, kept_customers=frozenset(customers), kept_teams=frozenset(teams))
-    return Settings(
-        limits,
-        linger_us=round(config.metrics.linger_seconds * 1e6),
-        birth_hold_us=round(config.metrics.birth_hold_seconds * 1e6),
-    )
-
-
-def changes(old: Settings, new: Settings) -> list[str]:
+def changes(old: FoldSettings, new: FoldSettings) -> list[str]:
     """Return what is different in the new settings, each as a phrase for the log."""
     found = []
     for key, field in LIMITS.items():
@@ -93,7 +60,7 @@ def _named(what: str, names: frozenset[str]) -> list[str]:
 
 
 @contextmanager
-def reloading(file: Path | None, follower: Follower, settings: Settings) -> Iterator[None]:
+def reloading(file: Path | None, follower: Follower, settings: FoldSettings) -> Iterator[None]:
     """Read the file again at each SIGHUP while the block runs. Only in the main thread.
 
     `settings` are those in force. Without a file a SIGHUP is answered by a line in the log.
@@ -119,7 +86,7 @@ def reloading(file: Path | None, follower: Follower, settings: Settings) -> Iter
 
 
 def _reload(
-    asked: "SimpleQueue[bool]", file: Path | None, follower: Follower, settings: Settings
+    asked: "SimpleQueue[bool]", file: Path | None, follower: Follower, settings: FoldSettings
 ) -> None:
     while asked.get():
         if file is None:

@@ -130,7 +130,7 @@ class Event(NamedTuple):
         return Usage(*self[8:14])
 
     @property
-    def count(self) -> int:
+    def times(self) -> int:
         """Return how many events this one stands for."""
         rollup = self._rollup
         return int(rollup["count"]) if rollup else 1

@@ -14,11 +14,12 @@ import pytest
 
 import spendtree
 from spendtree.config import load_config
+from spendtree.config.limits import LIMITS, FoldSettings, fold_settings
 from spendtree.errors import ConfigurationError
 from spendtree.metrics import BIRTH_HOLD_US, LINGER_US, Limits
 from spendtree.store.memory import MemoryStore
 from spendtree_exporter.follow import Follower
-from spendtree_exporter.reload import LIMITS, Settings, changes, read_settings, settings_of
+from spendtree_exporter.reload import changes, read_settings
 from tests.exporter.conftest import Load
 from tests.exporter.test_cli import COMMAND, run
 
@@ -210,7 +211,7 @@ def test_a_configuration_that_is_wrong_at_the_start_is_one_line_and_exit_code_1(
 
 
 def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
-    settings = settings_of(
+    settings = fold_settings(
         load_config(
             {
                 "metrics": {
@@ -231,7 +232,7 @@ def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
         )
     )
 
-    assert settings == Settings(
+    assert settings == FoldSettings(
         Limits(
             series=1000,
             session_series=100,
@@ -250,7 +251,7 @@ def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
 
 
 def test_without_a_file_the_settings_are_the_defaults() -> None:
-    assert read_settings(None) == Settings(Limits(), LINGER_US, BIRTH_HOLD_US)
+    assert read_settings(None) == FoldSettings(Limits(), LINGER_US, BIRTH_HOLD_US)
 
 
 def test_a_file_that_is_not_there_is_an_error_for_the_caller(tmp_path: Path) -> None:
@@ -259,9 +260,11 @@ def test_a_file_that_is_not_there_is_an_error_for_the_caller(tmp_path: Path) -> 
 
 
 def test_what_changed_is_told_in_the_words_of_the_file() -> None:
-    old = Settings(Limits(kept_customers=frozenset({"acme"})))
+    old = FoldSettings(Limits(kept_customers=frozenset({"acme"})))
     many = frozenset(f"c-{number}" for number in range(7))
-    new = Settings(Limits(models=7, kept_customers=many, kept_teams=frozenset({"ads"})), 2_500_000)
+    new = FoldSettings(
+        Limits(models=7, kept_customers=many, kept_teams=frozenset({"ads"})), 2_500_000
+    )
 
     assert changes(old, old) == []
     assert changes(old, new) == [

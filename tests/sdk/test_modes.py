@@ -94,7 +94,10 @@ def test_the_mode_of_one_kind_of_account_is_that_of_no_other(
 
 def test_a_customers_mode_is_that_of_every_account_of_its_calls() -> None:
     tracker = made(customers={"trial": {"mode": "warn"}})
-    with tracker.session(customer="trial", ceiling="0.01"), tracker.agent("a", envelope="0.01") as a:
+    with (
+        tracker.session(customer="trial", ceiling="0.01"),
+        tracker.agent("a", envelope="0.01") as a,
+    ):
         spend(a)
     with (
         tracker.session(customer="other", ceiling="0.01") as session,

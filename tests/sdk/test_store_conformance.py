@@ -1,6 +1,8 @@
 """What every store engine must do, verb by verb; then random verbs on all engines side by side."""
 
+import multiprocessing
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from spendtree.account import (
     Account,
     Balance,
+    Crossing,
     Denial,
     Grant,
+    Reason,
+    Terms,
     envelope_account,
     run_account,
     session_account,
@@ -23,13 +28,19 @@ from spendtree.account import (
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Context, Event, Kind, Request, derived_id
 from spendtree.store import Store, open_store, sums
-from spendtree.store.protocol import START, Opened, Page, Settlement
+from spendtree.store.protocol import START, Opened, Page, Reservation, Settlement
+
+TIMEOUT = 60
+"""Seconds after which a test fails instead of hanging."""
 
 SESSION = session_account("s", "acme", "search")
 ENVELOPE = envelope_account("s", "writer", "acme", "search")
+READER = envelope_account("s", "reader", "acme", "search")
 RUN = run_account("s", "writer", "ff" * 16, "acme", "search")
 CUSTOMER = Account("customer/acme/2026-11", "customer", customer="acme", period="2026-11")
 PATH = (SESSION.id, ENVELOPE.id)
+KEPT = Reservation(SESSION.id, ENVELOPE.id)
+KEPT_FOR_READER = Reservation(SESSION.id, READER.id)
 WHO = Context("s", "acme", "search", "writer", "ff" * 16, "", 1, 1, "t-1", PATH)
 WHAT = Request("openai", "gpt-4o")
 
@@ -466,6 +477,385 @@ def test_unknown_accounts_have_no_cap_to_change_or_move(ledger: Store) -> None:
         ledger.transfer(id_of(1), SESSION.id, "run/none", 1, moved(1))
     assert trace(ledger) == before
     assert ledger.balance("run/none") is None
+
+
+# reservations
+
+OUTSIDE = WHO._replace(agent="other", path=(SESSION.id,))
+BY_READER = WHO._replace(agent="reader", path=(SESSION.id, READER.id))
+
+
+def reserve(
+    store: Store, number: int, reservation: Reservation = KEPT, **fields: Any
+) -> Denial | None:
+    opening = event(number, Kind.RUN_OPENED, **fields)
+    return store.open([], opening, reserve=reservation).denial
+
+
+def release(store: Store, number: int, reservation: Reservation = KEPT) -> bool:
+    return store.release(reservation, event(number, Kind.RUN_CLOSED, status="succeeded"))
+
+
+def free(store: Store, account: str = SESSION.id) -> int:
+    balance = store.balance(account)
+    assert balance is not None
+    assert balance.free is not None
+    return balance.free
+
+
+def test_a_reserved_envelope_keeps_its_free_money_from_everybody_else(ledger: Store) -> None:
+    assert reserve(ledger, 1) is None
+    assert ledger.balance(SESSION.id) == Balance(100, terms=Terms(reserved=60))
+    assert ledger.balance(ENVELOPE.id) == Balance(60, terms=Terms(standing=1))
+    before = trace(ledger)
+    answer = hold(ledger, 2, 41, context=OUTSIDE)
+    assert isinstance(answer, Denial)
+    assert (answer.account, answer.reason) == (SESSION.id, "exhausted")
+    assert trace(ledger) == before
+    assert hold(ledger, 2, 40, context=OUTSIDE) == Grant(40)
+    assert hold(ledger, 3, 60) == Grant(60), "its own calls may have all of it"
+
+
+def test_what_is_spent_from_a_reserved_envelope_leaves_the_reservation(ledger: Store) -> None:
+    """Held, settled, lapsed and adjusted: what is free for others stays as it was."""
+    reserve(ledger, 1)
+    steps: list[Callable[[], object]] = [
+        lambda: hold(ledger, 2, 20),
+        lambda: hold(ledger, 3, 20),
+        lambda: settle(ledger, 2, 5),
+        lambda: lapse(ledger, 3),
+        lambda: settle(ledger, 3, 8),
+    ]
+    kept = [40, 20, 35, 35, 47]
+    for step, reserved in zip(steps, kept, strict=True):
+        step()
+        assert free(ledger) == 40
+        assert free(ledger, ENVELOPE.id) == reserved
+        balance = ledger.balance(SESSION.id)
+        assert balance is not None
+        assert balance.terms.reserved == reserved
+    hold(ledger, 4, 40)
+    settle(ledger, 4, 50)
+    assert free(ledger, ENVELOPE.id) == -3
+    assert free(ledger) == 37, "an overrun is taken from what everybody has"
+
+
+def test_a_reservation_that_the_session_cannot_give_is_refused_and_leaves_nothing(
+    ledger: Store,
+) -> None:
+    hold(ledger, 1, 50, context=OUTSIDE)
+    before = trace(ledger)
+    opening = event(2, Kind.RUN_OPENED)
+    opened = ledger.open([(RUN, 7)], opening, marks={RUN.id: (500_000,)}, reserve=KEPT)
+    busy = Denial(SESSION.id, "busy", 60, Balance(100, held=50))
+    assert opened == Opened(opening, False, busy)
+    assert trace(ledger) == before
+    settle(ledger, 1, 41)
+    denial = Denial(SESSION.id, "exhausted", 60, Balance(100, 41))
+    assert reserve(ledger, 2) == denial
+    assert ledger.find(id_of(2), Kind.RUN_OPENED) is None
+    assert release(ledger, 2) is True, "a run that reserved nothing has nothing to give back"
+    assert ledger.balance(SESSION.id) == Balance(100, 41)
+
+
+def test_an_envelope_can_be_reserved_by_the_verb_that_opens_it(store: Store) -> None:
+    store.open([(SESSION, 100)], event(0, Kind.SESSION_OPENED))
+    opened = store.open([(ENVELOPE, 60)], event(1, Kind.RUN_OPENED), reserve=KEPT)
+    assert (opened.fresh, opened.denial) == (True, None)
+    assert free(store) == 40
+
+
+def test_reserving_what_is_not_open_is_an_error_and_opens_nothing(ledger: Store) -> None:
+    before = trace(ledger)
+    with pytest.raises(StoreError, match="envelope/s/reader"):
+        ledger.open([(RUN, 7)], event(1, Kind.RUN_OPENED), reserve=KEPT_FOR_READER)
+    assert trace(ledger) == before
+
+
+def test_a_reservation_ends_once(ledger: Store) -> None:
+    reserve(ledger, 1)
+    before = trace(ledger)
+    assert reserve(ledger, 1) is None, "the same run reserves once"
+    assert trace(ledger) == before
+    assert release(ledger, 1) is True
+    assert money(ledger) == {SESSION.id: Balance(100), ENVELOPE.id: Balance(60)}
+    before = trace(ledger)
+    assert release(ledger, 1) is False
+    assert reserve(ledger, 1) is None, "a run that is known is not opened again"
+    assert trace(ledger) == before
+    assert hold(ledger, 2, 100, context=OUTSIDE) == Grant(100)
+
+
+def test_two_runs_of_a_role_share_its_reservation_until_both_are_done(ledger: Store) -> None:
+    assert reserve(ledger, 1) is None
+    hold(ledger, 3, 40, context=OUTSIDE)
+    assert reserve(ledger, 2) is None, "what is reserved already needs no money"
+    assert free(ledger) == 0
+    assert release(ledger, 1) is True
+    assert free(ledger) == 0
+    assert release(ledger, 1) is False
+    assert free(ledger) == 0
+    assert release(ledger, 2) is True
+    assert free(ledger) == 60
+
+
+def test_a_call_that_ends_after_its_reservation_frees_money_for_everybody(ledger: Store) -> None:
+    reserve(ledger, 1)
+    hold(ledger, 2, 30)
+    release(ledger, 1)
+    assert free(ledger) == 70
+    settle(ledger, 2, 10)
+    assert ledger.balance(SESSION.id) == Balance(100, 10)
+    hold(ledger, 3, 20)
+    reserve(ledger, 4)
+    settle(ledger, 3, 20)
+    assert (free(ledger), free(ledger, ENVELOPE.id)) == (40, 30)
+
+
+def test_a_transfer_takes_reserved_money_along(ledger: Store) -> None:
+    ledger.open([(READER, 50)], event(1, Kind.RUN_OPENED))
+    reserve(ledger, 2)
+    assert ledger.transfer(id_of(3), ENVELOPE.id, READER.id, 20, moved(3, 20)) == ""
+    assert free(ledger) == 60, "the reader's envelope is not reserved"
+    assert ledger.transfer(id_of(4), READER.id, ENVELOPE.id, 50, moved(4, 50)) == ""
+    assert free(ledger) == 10, "and here it is"
+
+
+def test_a_transfer_cannot_reserve_what_the_session_has_not_free(ledger: Store) -> None:
+    """Else it would be taken from what another envelope has reserved."""
+    ledger.open([(READER, 40), (RUN, 50)], event(1, Kind.RUN_OPENED))
+    assert reserve(ledger, 2) is None
+    assert reserve(ledger, 3, KEPT_FOR_READER) is None
+    before = trace(ledger)
+    refused = ledger.transfer(id_of(4), RUN.id, READER.id, 1, moved(4, 1))
+    assert "only 0 pico-dollars of the session are free to reserve" in refused
+    assert trace(ledger) == before
+    assert ledger.transfer(id_of(4), ENVELOPE.id, READER.id, 60, moved(4, 60)) == ""
+    assert free(ledger) == 0
+    assert hold(ledger, 5, 100, context=BY_READER) == Grant(100)
+
+
+def test_a_new_cap_changes_what_a_reserved_envelope_keeps(ledger: Store) -> None:
+    reserve(ledger, 1)
+    changed = event(2, Kind.CAP_CHANGED)
+    ledger.set_cap(id_of(2), ENVELOPE.id, 10, changed)
+    assert free(ledger) == 90
+    ledger.set_cap(id_of(3), ENVELOPE.id, None, changed._replace(id=id_of(3)))
+    assert free(ledger) == 100
+    release(ledger, 1)
+    assert ledger.balance(SESSION.id) == Balance(100)
+
+
+def _reserve_and_die(url: str) -> None:
+    store = open_store(url)
+    assert reserve(store, 1) is None
+    assert hold(store, 2, 25) == Grant(25)
+
+
+def test_what_a_dead_process_reserved_is_given_back(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'spend.db'}"
+    with closing(open_store(url)) as store:
+        store.open([(SESSION, 100), (ENVELOPE, 60)], event(0, Kind.SESSION_OPENED))
+        reserve(store, 9)
+        process = multiprocessing.get_context("spawn").Process(target=_reserve_and_die, args=(url,))
+        process.start()
+        process.join(TIMEOUT)
+        assert process.exitcode == 0
+        assert (free(store), store.open_holds()) == (40, 1)
+        assert store.lapse_abandoned(now=2_000, idle=10**18) == 1
+        assert free(store) == 40, "a living run still reserves the envelope"
+        assert store.balance(ENVELOPE.id) == Balance(60, presumed=25, terms=Terms(standing=1))
+        release(store, 9)
+        assert store.balance(SESSION.id) == Balance(100, presumed=25)
+        assert release(store, 1) is True, "the end of the run is recorded, and gives nothing more"
+        assert store.balance(SESSION.id) == Balance(100, presumed=25)
+
+
+# warnings
+
+MARKED = (500_000, 800_000)
+
+
+@pytest.fixture
+def watched(store: Store) -> Store:
+    """A session of 100 with marks at 50 and 80, and a budget of 1000 with one at 90."""
+    marks = {SESSION.id: MARKED, CUSTOMER.id: (90_000,)}
+    accounts = [(CUSTOMER, 1_000), (SESSION, 100), (ENVELOPE, 60)]
+    store.open(accounts, event(0, Kind.SESSION_OPENED), marks=marks)
+    return store
+
+
+def warnings(store: Store) -> list[tuple[Any, ...]]:
+    """Return (account, mark, cap, used) of the warnings in the log."""
+    found = store.events(kinds=[Kind.WARNED])
+    return [(e.data["account"], e.data["mark"], e.cost, e.held) for e in found if e.data]
+
+
+def test_each_mark_is_recorded_once_with_what_made_it_be_reached(watched: Store) -> None:
+    hold(watched, 1, 60)
+    assert warnings(watched) == [], "held money is not spent"
+    assert settle(watched, 1, 49) == Settlement(Kind.CALL, 49, 60)
+    hold(watched, 2, 11)
+    assert settle(watched, 2, 1) == Settlement(Kind.CALL, 1, 11, warned=True)
+    assert warnings(watched) == [(SESSION.id, "0.5", 100, 50)]
+    call, warned = log(watched)[-2:]
+    assert (call.kind, warned.kind) == (Kind.CALL, Kind.WARNED)
+    assert (warned.at, warned.context) == (call.at, call.context)
+    assert settle(watched, 2, 1) == Settlement(Kind.CALL, 1, 11), "a repetition reaches nothing"
+    hold(watched, 3, 1)
+    settle(watched, 3, 1)
+    assert len(warnings(watched)) == 1
+
+
+def test_one_verb_may_reach_several_marks_of_several_accounts(watched: Store) -> None:
+    widest = WHO._replace(path=(CUSTOMER.id, *PATH))
+    hold(watched, 1, 60, context=widest)
+    lapsed = watched.lapse(id_of(1), event(1, Kind.LAPSE, widest, status="lapsed"))
+    assert lapsed == Settlement(Kind.LAPSE, 0, 60, warned=True), "presumed money counts"
+    assert warnings(watched) == [(SESSION.id, "0.5", 100, 60)]
+    late = settle(watched, 1, 95, context=widest)
+    assert late == Settlement(Kind.ADJUSTMENT, 95, 60, warned=True)
+    assert warnings(watched)[1:] == [
+        (CUSTOMER.id, "0.09", 1_000, 95),
+        (SESSION.id, "0.8", 100, 95),
+    ]
+    assert watched.take_warnings("s", ()) == [
+        Crossing(SESSION.id, 500_000, 100, 60),
+        Crossing(CUSTOMER.id, 90_000, 1_000, 95),
+        Crossing(SESSION.id, 800_000, 100, 95),
+    ]
+
+
+def test_money_that_falls_below_a_mark_and_comes_back_is_not_told_again(watched: Store) -> None:
+    """Also where other accounts of the session get other caps meanwhile."""
+    hold(watched, 1, 55)
+    lapse(watched, 1)
+    settle(watched, 1, 10)
+    watched.open([(READER, 20)], event(2, Kind.RUN_OPENED))
+    assert watched.transfer(id_of(3), ENVELOPE.id, READER.id, 5, moved(3, 5)) == ""
+    hold(watched, 4, 45)
+    assert settle(watched, 4, 45) == Settlement(Kind.CALL, 45, 45)
+    assert warnings(watched) == [(SESSION.id, "0.5", 100, 55)]
+
+
+def test_a_raised_cap_arms_the_marks_that_are_above_again(watched: Store) -> None:
+    hold(watched, 1, 60)
+    settle(watched, 1, 60)
+
+    def change(number: int, cap: int | None) -> None:
+        changed = event(number, Kind.CAP_CHANGED, data={"cap": cap})
+        watched.set_cap(id_of(number), SESSION.id, cap, changed)
+
+    change(2, 110)
+    assert len(warnings(watched)) == 1, "60 is still above half of it"
+    change(3, 200)
+    hold(watched, 4, 40, context=OUTSIDE)
+    settle(watched, 4, 40, context=OUTSIDE)
+    assert warnings(watched)[1:] == [(SESSION.id, "0.5", 200, 100)]
+    change(5, None)
+    change(6, 100)
+    assert warnings(watched)[2:] == [
+        (SESSION.id, "0.5", 100, 100),
+        (SESSION.id, "0.8", 100, 100),
+    ], "a lower cap reaches marks by itself"
+    assert log(watched)[-1].kind == Kind.CAP_CHANGED
+
+
+def test_what_is_loaded_reaches_marks_and_blames_the_last_event_of_a_path(watched: Store) -> None:
+    made = [event(n, cost=20) for n in range(1, 4)]
+    assert watched.load([], made) == 3
+    assert warnings(watched) == [(SESSION.id, "0.5", 100, 60)]
+    assert log(watched)[-1].at == made[-1].at
+    assert watched.load([], made) == 0
+    assert len(warnings(watched)) == 1
+
+
+def test_marks_belong_to_new_accounts_and_payers_are_opened_without_an_event(
+    watched: Store,
+) -> None:
+    december = CUSTOMER._replace(id="customer/2026-12/acme", period="2026-12")
+    before = log(watched)
+    for _ in range(2):
+        watched.open_accounts(
+            [(CUSTOMER, 5), (december, 10)], {CUSTOMER.id: (1,), december.id: (500_000,)}
+        )
+    assert log(watched) == before
+    marked = Terms(marks=(500_000,), due=5)
+    assert watched.balance(december.id) == Balance(10, terms=marked)
+    balance = watched.balance(CUSTOMER.id)
+    assert balance is not None
+    assert (balance.cap, balance.terms.marks) == (1_000, (90_000,)), "a known one stays as it was"
+
+
+def test_a_warning_is_taken_once_by_its_session_or_by_whoever_uses_the_account(
+    watched: Store,
+) -> None:
+    widest = WHO._replace(path=(CUSTOMER.id, *PATH))
+    hold(watched, 1, 60, context=widest)
+    settle(watched, 1, 95, context=widest)
+    assert watched.take_warnings("other", ()) == []
+    assert watched.take_warnings("other", (CUSTOMER.id,)) == [
+        Crossing(CUSTOMER.id, 90_000, 1_000, 95)
+    ]
+    assert [c.mark for c in watched.take_warnings("s", ())] == [500_000, 800_000]
+    assert watched.take_warnings("s", (CUSTOMER.id, SESSION.id)) == []
+    assert len(warnings(watched)) == 3, "the log keeps them"
+
+
+def in_threads(bodies: list[Callable[[], object]]) -> None:
+    """Run bodies at once, each in a thread, and wait for them; what one raises is raised."""
+    start, failures = threading.Barrier(len(bodies)), []
+
+    def run(body: Callable[[], object]) -> None:
+        try:
+            start.wait(TIMEOUT)
+            body()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(body,)) for body in bodies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    if failures:
+        raise failures[0]
+
+
+def test_threads_that_reach_a_mark_together_record_and_take_it_once(watched: Store) -> None:
+    told: list[Crossing] = []
+
+    def work(first: int) -> None:
+        for number in range(first, first + 25):
+            hold(watched, number, 1, lenient=PATH)
+            settle(watched, number, 1)
+            told.extend(watched.take_warnings("s", ()))
+
+    in_threads([lambda first=first: work(first) for first in (100, 200, 300, 400)])  # type: ignore[misc]
+    assert [(w[0], w[1], w[3]) for w in warnings(watched)] == [
+        (SESSION.id, "0.5", 50),
+        (SESSION.id, "0.8", 80),
+    ]
+    assert sorted(crossing.mark for crossing in told) == [500_000, 800_000]
+
+
+def test_two_stores_on_one_file_record_and_take_a_warning_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'spend.db'}"
+    marks = {SESSION.id: tuple(range(10_000, 1_000_000, 10_000))}
+    with closing(open_store(url)) as one, closing(open_store(url)) as other:
+        one.open([(SESSION, 100), (ENVELOPE, None)], event(0, Kind.SESSION_OPENED), marks=marks)
+        told: list[Crossing] = []
+
+        def work(store: Store, first: int) -> None:
+            for number in range(first, first + 50):
+                hold(store, number, 1)
+                settle(store, number, 1)
+                told.extend(store.take_warnings("s", ()))
+
+        in_threads([lambda: work(one, 100), lambda: work(other, 200)])
+        assert [w[3] for w in warnings(one)] == list(range(1, 100)), "every mark, in order"
+        assert sorted(crossing.used for crossing in told) == list(range(1, 100))
+        assert one.take_warnings("s", ()) == other.take_warnings("s", ()) == []
 
 
 # append, load

@@ -5,7 +5,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
 import spendtree
+from spendtree.collector.collecting import Collector
+from spendtree.collector.serving import MetricsApp
 from spendtree.testing import (
     FakeProvider,
     FrozenClock,
@@ -119,6 +125,14 @@ def errors() -> None:
         assert_type(error, spendtree.StoreUnavailableError | spendtree.ConfigurationError)
     except spendtree.SpendtreeError:
         pass
+
+
+def own_metrics(registry: CollectorRegistry, tracker: spendtree.Spendtree) -> None:
+    assert_type(spendtree.collector(), Collector)
+    spendtree.collector(registry, tracker=tracker).close()
+    app = spendtree.metrics_app(registry)
+    assert_type(app, MetricsApp)
+    Starlette(routes=[Route("/metrics", app), Mount("/mounted", app)])
 
 
 def testing() -> None:

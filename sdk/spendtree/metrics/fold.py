@@ -124,7 +124,7 @@ class Fold:
                 if "recorded" in data:
                     self._recorded = data["recorded"]
                 if "rollup" in data:
-                    count, at = event.count, event.first_at
+                    count, at = event.times, event.first_at
             if kind not in CHARGES:
                 if kind in handlers and context.origin != "history":
                     self._handle(handlers[kind], event)
@@ -281,7 +281,7 @@ class Fold:
         names = self._names.labels(who, event.request, event.status)
         names["reason"] = label_text(str((event.data or {}).get("unattributed", "no_scope")))
         if event.kind in FINISHED:
-            self._add("unattributed_calls_total", event.count, names, at)
+            self._add("unattributed_calls_total", event.times, names, at)
         if event.cost is not None:
             self._add("unattributed_cost_usd_total", event.cost, names, at)
 
@@ -292,8 +292,8 @@ class Fold:
         shared.tokens += sum(event[8:13])
         shared.fresh = False
         if event.kind in FINISHED:
-            shared.calls += event.count
-            self._wirings.overflow("session", at).add(event.count)
+            shared.calls += event.times
+            self._wirings.overflow("session", at).add(event.times)
 
     def _purge(self) -> None:
         for session in self._sessions.forgotten:

@@ -1,7 +1,6 @@
 """Notes: what was denied, warned of, moved and handed over, counted as it happens. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from spendtree.event import Event, Kind
 from spendtree.metrics.ends import Handler
@@ -35,7 +34,7 @@ class Notes:
         names["reason"] = names["status"]
         would = data.get("would")
         name = "would_deny_calls_total" if would else "denied_calls_total"
-        self._add(name, event.count, names, at)
+        self._add(name, event.times, names, at)
         session = self._sessions.known.get(label_text(event.context.session))
         if session is not None and session.caps and not would:
             cap = session.caps.get(str(data.get("account", "")))
@@ -67,14 +66,14 @@ class Notes:
         data = event.data or {}
         source = self._agent(event.context.agent)
         names = {"source": source, "target": self._agent(data.get("target")), "agent": source}
-        self._add("messages_total", event.count, names, at)
+        self._add("messages_total", event.times, names, at)
         self._add("message_tokens_total", event.input_tokens, names, at)
         if event.cost is not None:
             self._add("message_cost_usd_total", event.cost, names, at)
         violation = data.get("violation")
         if violation:
             names["kind"] = label_text(str(violation.get("kind", "")))
-            self._add("contract_violations_total", event.count, names, at)
+            self._add("contract_violations_total", event.times, names, at)
             excess = int(violation.get("excess", 0))
             self._add("contract_excess_tokens_total", excess, names, at)
 

@@ -79,15 +79,20 @@ class MemoryStore:
         self._check_process()
         with self._lock:
             known = self.find(event.id, event.kind)
-            fresh = [a.id for a, _ in accounts if a.id not in self._accounts]
+            fresh = list(dict.fromkeys(a.id for a, _ in accounts if a.id not in self._accounts))
             for account, cap in accounts:
                 self._open(account, cap, marks.get(account.id, ()))
             if known is not None:
                 return Opened(known, False)
-            denial = self._reserve(reserve, event.id) if reserve is not None else None
+            denial = None
+            try:
+                if reserve is not None:
+                    denial = self._reserve(reserve, event.id)
+            except StoreError:
+                self._forget(fresh)
+                raise
             if denial is not None:
-                for id in fresh:
-                    del self._accounts[id], self._balances[id]
+                self._forget(fresh)
                 return Opened(event, False, denial)
             self._record(event)
             return Opened(event, True)
@@ -343,6 +348,11 @@ class MemoryStore:
         if account.id not in self._accounts:
             self._accounts[account.id] = account
             self._balances[account.id] = Balance(cap, terms=rules.warning(cap, marks))
+
+    def _forget(self, accounts: Sequence[str]) -> None:
+        """Undo the opening of accounts."""
+        for id in accounts:
+            del self._accounts[id], self._balances[id]
 
     def _reserve(self, asked: Reservation, run: bytes) -> Denial | None:
         session, envelope = self._path(asked)

@@ -1,4 +1,4 @@
-"""Pruning a SQLite store: old events become rollups in place, accounts of runs go, space comes back.
+"""Pruning a SQLite store: old events become rollups, accounts of runs go, space comes back.
 
 All of it in transactions of some milliseconds with pauses between, each of which leaves every
 figure as it was: a killed pruning is one that has not finished. Which events become one is decided
@@ -196,7 +196,7 @@ class Pruning:
     def _give_back(self) -> bool:
         """Give some free pages back to the file system; tell whether there are more."""
         with self._transaction(STEP) as execute:
-            free = execute("PRAGMA freelist_count").fetchone()[0]
+            free: int = execute("PRAGMA freelist_count").fetchone()[0]
             execute(f"PRAGMA incremental_vacuum({STEP})").fetchall()
             left: int = execute("PRAGMA freelist_count").fetchone()[0]
             size = execute("PRAGMA page_size").fetchone()[0]
@@ -262,10 +262,10 @@ def _roll_up(execute: Execute, merge: Merge) -> None:
     first, rollup = merge.first, merge.rollup
     duration = rollup.at - rollup.started if rollup.started else None
     data = json.dumps(rollup.data, separators=(",", ":"))
-    row = (rollup.at, *rollup[6:14], duration, data, rollup.count, first.seq, first.count)
+    row = (rollup.at, *rollup[6:14], duration, data, rollup.times, first.seq, first.times)
     changed = execute(ROLL_UP, row).rowcount
     for event in merge.rest:
-        changed += execute(DROP, (event.seq, event.count)).rowcount
+        changed += execute(DROP, (event.seq, event.times)).rowcount
     if changed != 1 + len(merge.rest):
         raise _OvertakenError
 

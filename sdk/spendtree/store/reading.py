@@ -25,8 +25,8 @@ PAGE = 2_000
 # Split at a million before summing: SQLite's SUM raises an error beyond 9.2 million dollars.
 TOTALS = """
 SELECT context, sum(count * (kind IN (5,6))), sum(count * (kind IN (5,6) AND status=2)),
-  sum(count * (kind=6)), sum(count * (cost IS NULL AND kind IN (5,7))), sum(input), sum(output), sum(cache_read),
-  sum(cache_write + cache_write_1h),
+  sum(count * (kind=6)), sum(count * (cost IS NULL AND kind IN (5,7))),
+  sum(input), sum(output), sum(cache_read), sum(cache_write + cache_write_1h),
   sum(CASE WHEN kind=6 THEN 0 ELSE cost / 1000000 END),
   sum(CASE WHEN kind=6 THEN 0 ELSE cost % 1000000 END),
   sum(CASE kind WHEN 6 THEN held / 1000000 WHEN 7 THEN -held / 1000000 ELSE 0 END),

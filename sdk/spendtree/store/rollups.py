@@ -120,7 +120,7 @@ def _data(events: Sequence[Event]) -> dict[str, Any]:
         excess = sum(int(_violation(event.data or {}).get("excess", 0)) for event in events)
         data["violation"] = {"kind": _violation(first).get("kind"), "excess": excess}
     rollup: dict[str, Any] = {
-        "count": sum(event.count for event in events),
+        "count": sum(event.times for event in events),
         "first_at": events[0].first_at,
     }
     overrun = sum(event.overrun for event in events)

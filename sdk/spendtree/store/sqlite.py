@@ -276,7 +276,7 @@ class SqliteStore(AccountVerbs):
         """Answer a settlement that was made before, or turn it into the adjustment of a lapse."""
         for kind in (Kind.CALL, Kind.ADJUSTMENT):
             known = self.find(id, kind)
-            if known is not None and known.count == 1:
+            if known is not None and known.times == 1:
                 if known.cost != cost:
                     raise LedgerConflictError(f"call {id.hex()} was settled with another cost")
                 return Settlement(kind, known.cost, known.held)
@@ -284,10 +284,10 @@ class SqliteStore(AccountVerbs):
         before = self.pruned_before()
         if lapsed is None and not before:
             raise LedgerConflictError(f"no hold {id.hex()} is known")
-        if lapsed is None or lapsed.count > 1 or self._is_pruned(execute, lapsed):
+        if lapsed is None or lapsed.times > 1 or self._is_pruned(execute, lapsed):
             raise PrunedError(
-                f"no hold {id.hex()} is known by itself: calls before {minute(before)} were pruned, "
-                "and late truth about one of them cannot be booked any more"
+                f"no hold {id.hex()} is known by itself: calls of before {minute(before)} were "
+                "pruned, and late truth about one of them cannot be booked any more"
             )
         adjusted = partial(rules.adjust, presumed=lapsed.held, cost=cost or 0)
         ended = event.ended(Kind.ADJUSTMENT, cost, lapsed.held)

@@ -18,7 +18,7 @@ def totals(events: Iterable[Event]) -> list[Totals]:
 
 
 def _add(row: list[int], event: Event) -> None:
-    count = event.count
+    count = event.times
     finished = count if event.kind in (Kind.CALL, Kind.LAPSE) else 0
     row[0] += finished
     row[1] += finished if event.status == "failed" else 0

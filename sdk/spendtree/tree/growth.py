@@ -72,7 +72,7 @@ class _Branch:
         elif event.kind == Kind.DENIED:
             data = event.data or {}
             # In mode "warn" the call that would have been denied was made.
-            self.sums[4] += 0 if data.get("would") else event.count
+            self.sums[4] += 0 if data.get("would") else event.times
             if data.get("spawn") and event.context.run:
                 self._end_unstarted(event)
         elif event.kind in _OPENED:
@@ -202,7 +202,7 @@ def _node(branch: _Branch, children: tuple[Node, ...]) -> Node:
 
 def _count(sums: list[int], event: Event) -> None:
     """Add an event to sums: the rule of the store's totals, over the fields of `Sums`."""
-    count = event.count
+    count = event.times
     finished = count if event.kind in _FINISHED else 0
     lapse = event.kind == Kind.LAPSE
     sums[0] += finished
@@ -221,7 +221,7 @@ def _count(sums: list[int], event: Event) -> None:
 
 
 def _tally(calls_and_cost: list[int], event: Event) -> None:
-    calls_and_cost[0] += event.count if event.kind in _FINISHED else 0
+    calls_and_cost[0] += event.times if event.kind in _FINISHED else 0
     calls_and_cost[1] += _true_cost(event)
 
 
