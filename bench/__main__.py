@@ -26,6 +26,7 @@ REPEATS: dict[str, int] = {
     "fold": 3,
     "scrape": 1,
     "ingest": 3,
+    "pruning": 1,
 }
 """Every benchmark, in the order of running, and how often: 1 where the module repeats by itself."""
 

@@ -200,7 +200,8 @@ class Follower:
         try:
             snapshot.write(self._state_file, self.fold, snapshot.mark(self._cursor, self._last))
             self._written = self.fold.events
-        except OSError as error:
+        except Exception as error:
+            # Only a cache: whatever is wrong with it, the figures are right.
             log.warning("the state could not be written to %s: %s", self._state_file, error)
         took = time.monotonic() - started
         self._write_at = time.monotonic() + max(SNAPSHOT_SECONDS, took * _SNAPSHOT_SHARE)

@@ -166,6 +166,8 @@ class Gatherer:
             for session in sort(spans).sessions:
                 loader.add(session)
             loader.flush()
+            if loader.refusal:
+                log.warning("received spans are lost: %s", loader.refusal)
         except StoreError as error:
             if not self._failing:
                 log.error("received spans wait, the store cannot take them: %s", error)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from spendtree.account import Balance, Denial, kind_of, rooms
+from spendtree.bound import Learned, learn
 from spendtree.bound import input_tokens as bound_input_tokens
 from spendtree.config import Step
 from spendtree.denial import budget_error
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from spendtree.tracker import Spendtree
 
 log = logging.getLogger("spendtree")
+
+NO_USAGE = Usage(0, 0)
 
 PURPOSE: ContextVar[str] = ContextVar("spendtree_purpose", default="work")
 """Why the calls made here are made, where they do not say it themselves."""
@@ -74,6 +77,7 @@ class Call:
     _usage: Usage | None = None
     _void = ""
     _data: dict[str, Any] | None = None
+    _asking: Learned | None = None
 
     def __init__(
         self,
@@ -203,6 +207,9 @@ class Call:
                 if run.optional:
                     self.optional = True
         self._amount = self._worst_case()
+        if self._input is not None and self._run is not None:
+            # Now, not at the end: the caller adds what comes next to the same list.
+            self._asking = learn(self._input, NO_USAGE)
         if unseen is not None:
             self._without_store(unseen)
             return None
@@ -543,12 +550,13 @@ class Call:
     def _finish(self, event: Event) -> None:
         self.tracker.finish(event, self._scope)
         scope, run = self._scope, self._run
-        if scope is not None and event.input_tokens:
-            scope.read_inbox()
+        reader = run or (scope._session if scope is not None else None)
+        if reader is not None and reader.inbox and event.input_tokens:
+            reader.inbox.clear()  # what was delivered has been read
         if run is not None:
             run.add(event)
-            if self._input is not None and self._usage is not None:
-                run.learn(self._request.model, self._input, self._usage)
+            if self._asking is not None and self._usage is not None:
+                run.learn(self._request.model, self._asking, self._usage)
 
 
 def _unspent(balance: Balance | None) -> int:

@@ -10,9 +10,13 @@ import pytest
 
 from spendtree.account import session_account
 from spendtree.event import Context, Event, Kind, Request, derived_id
+from spendtree.ingest import import_files
 from spendtree.metrics import Fold, Limits
+from spendtree.pricing import PriceBook
 from spendtree.store import Store, open_store
+from spendtree.store.memory import MemoryStore
 from spendtree_exporter.app import create_app
+from spendtree_exporter.follow import Follower
 from spendtree_exporter.render import TEXT, render
 from spendtree_exporter.serve import serving
 from tests.exporter.test_prometheus import asked, running
@@ -106,6 +110,24 @@ def test_an_imported_call_is_born_when_it_was_imported_not_when_it_happened() ->
     fold.tick(NOON + HOLD)
     assert cost(shown(fold)) == ["5", "5"]
     assert shown(fold) == at_time(NOON + HOLD, first, second)
+
+
+def test_what_is_imported_into_a_store_that_is_followed_begins_at_zero(tmp_path: Path) -> None:
+    store, file = MemoryStore(), tmp_path / "old.jsonl"
+    file.write_text(
+        '{"kind": "LLM", "trace_id": "t1", "span_id": "3", "model": "m", '
+        '"start": "2026-01-01T00:00:01Z", "end": "2026-01-01T00:00:03Z", '
+        '"usage": {"input_tokens": 7, "output_tokens": 3}, "usage_semantics": "inclusive"}\n'
+    )
+    follower = Follower(store)
+    follower.step()
+
+    import_files(store, [file], prices=PriceBook())
+    follower.step()
+
+    assert cost(shown(follower.fold), "calls_total") == ["0"]
+    follower.fold.tick(time.time_ns() // 1000 + HOLD)
+    assert cost(shown(follower.fold), "calls_total") == ["1"]
 
 
 def test_nothing_waits_for_an_event_of_a_clock_that_is_years_ahead() -> None:

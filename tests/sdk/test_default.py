@@ -1,5 +1,7 @@
 """The module-level doors: the scope's Spendtree, else one made on first use."""
 
+# ruff: noqa: PT012 - how scopes, calls and refusals nest is what is tested
+
 import asyncio
 import subprocess
 import sys

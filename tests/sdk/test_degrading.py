@@ -1,5 +1,7 @@
 """What a call does when there is not money enough: each step of a policy, alone and composed."""
 
+# ruff: noqa: SIM117 - how scopes, calls and refusals nest is what is tested
+
 import asyncio
 import threading
 from decimal import Decimal
@@ -295,9 +297,8 @@ def test_reallocate_takes_over_what_finished_agents_left_and_records_both() -> N
 def test_reallocate_takes_from_several_and_from_runs_with_a_max_cost() -> None:
     tracker = made("reallocate")
     with tracker.session("s", ceiling="1"):
-        for name, options in (("x", {"envelope": "0.01"}), ("y", {"max_cost": "0.015"})):
-            with tracker.agent(name, **options):
-                pass
+        with tracker.agent("x", envelope="0.01"), tracker.agent("y", max_cost="0.015"):
+            pass
         with tracker.agent("a", max_cost="0.005") as run:
             call = spend(run)
     assert call.decisions == ("took $0.01 that x left", "took $0.005 that y left")
@@ -402,8 +403,12 @@ def test_a_run_that_skips_does_not_hide_other_errors_nor_that_the_session_is_exh
         with pytest.raises(ExceptionGroup), tracker.agent("a", envelope="0.01") as run:
             raise ExceptionGroup("two", [_refusal(run), KeyError("x")])
         with tracker.agent("a") as run:
-            raise ExceptionGroup("one", [_refusal(run)])
+            _raise(ExceptionGroup("one", [_refusal(run)]))
     assert error.value.kind == "session"
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _refusal(run: Scope) -> BudgetExceededError:

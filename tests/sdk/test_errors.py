@@ -14,6 +14,7 @@ from spendtree import (
     BudgetExceededError,
     EnvelopeExhaustedError,
     LedgerConflictError,
+    SkippedError,
     Spendtree,
     SpendtreeError,
     StoreError,
@@ -21,6 +22,7 @@ from spendtree import (
     UnknownPriceError,
     errors,
 )
+from spendtree.testing import FrozenClock
 
 PRICES = {"m": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"}}
 NUMBERS: dict[str, Any] = {
@@ -108,8 +110,75 @@ def test_the_axis_is_who_must_act() -> None:
         (spendtree.ConfigurationError, ValueError),
         (spendtree.ImportFormatError, ValueError),
         (spendtree.ScopeError, RuntimeError),
+        (spendtree.TransferError, ValueError),
+        (spendtree.ContractError, ValueError),
     ):
         assert issubclass(kind, builtin)
+    assert issubclass(SkippedError, EnvelopeExhaustedError)
+    for kind in (spendtree.TransferError, spendtree.ContractError):
+        assert not issubclass(kind, BudgetExceededError)
+
+
+def test_a_budget_of_a_period_says_when_the_next_one_begins() -> None:
+    tracker = Spendtree(
+        "memory:",
+        {
+            "prices": PRICES,
+            "teams": {"search": {"budgets_usd": {"month": "0.01"}}},
+        },
+        clock=FrozenClock(),
+    )
+    with tracker.session(team="search"), pytest.raises(BudgetExceededError) as error:
+        tracker.call("m", input_tokens=1000, max_output_tokens=1000).__enter__()
+    assert str(error.value) == (
+        "team 'search' is exhausted: requested $0.02, free $0.01 of $0.01 (spent $0.00, held "
+        "$0.00); 0 output tokens would fit; its next budget begins 2026-02-01 (UTC)"
+    )
+
+
+def test_errors_of_skipping_moving_and_delivering_survive_gather_groups_and_pickling() -> None:
+    tracker = Spendtree(
+        "memory:",
+        {
+            "prices": PRICES,
+            "agents": {
+                "a": {
+                    "policy": ["skip"],
+                    "contract": {"output_tokens": {"max": 1}, "mode": "refuse"},
+                }
+            },
+        },
+    )
+
+    async def skipped() -> None:
+        async with (
+            tracker.agent("a", envelope="0.01"),
+            tracker.call("m", input_tokens=1000, max_output_tokens=1000, optional=True),
+        ):
+            pass
+
+    async def moved() -> None:
+        tracker.agent("b").open().session.transfer("a", "nobody", "0.01")
+
+    async def delivered() -> None:
+        async with tracker.agent("a") as run:
+            run.deliver(100)
+
+    async def main() -> list[Any]:
+        async with tracker.session():
+            return await spendtree.gather(skipped(), moved(), delivered())
+
+    results = asyncio.run(main())
+    assert [type(error) for error in results] == [
+        SkippedError,
+        spendtree.TransferError,
+        spendtree.ContractError,
+    ]
+    group = pickle.loads(pickle.dumps(ExceptionGroup("together", results)))
+    assert [(type(error), str(error)) for error in group.exceptions] == [
+        (type(error), str(error)) for error in results
+    ]
+    assert group.exceptions[0].name == "a"
 
 
 async def over(tracker: Spendtree, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Worst-case holds do not waste a budget: it is used up to the ceiling less one hold, never over it.
+"""Worst-case holds waste no budget: it is used up to the ceiling less one hold, and never over it.
 
 200 parallel calls of one to eight cents, each held at eight, under one dollar: the calls wait for
 what the others give back, and stop when not even all of it would be enough.

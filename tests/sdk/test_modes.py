@@ -1,5 +1,7 @@
 """Modes: record and warn book everything and refuse nothing, for all, by kind and by payer."""
 
+# ruff: noqa: SIM117 - how scopes, calls and refusals nest is what is tested
+
 import threading
 from typing import Any
 
@@ -197,9 +199,7 @@ def test_who_asks_at_an_enforced_account_stands_in_line_there_although_another_o
     assert order == [4, 1]
 
 
-def test_an_unknown_price_is_unpriced_where_nothing_is_enforced_and_told_where_the_mode_is_warn() -> (
-    None
-):
+def test_an_unknown_price_is_unpriced_where_nothing_is_enforced_and_told_in_mode_warn() -> None:
     for mode, expected in (
         ("record", []),
         ("warn", [(None, "unknown_price", True)]),

@@ -1,5 +1,7 @@
 """Reserved envelopes: money that nobody else in the session can take while they stand."""
 
+# ruff: noqa: SIM117 - how scopes, calls and refusals nest is what is tested
+
 import asyncio
 import os
 from decimal import Decimal

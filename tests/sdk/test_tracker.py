@@ -19,6 +19,7 @@ from spendtree import (
     Usage,
 )
 from spendtree.event import Kind
+from spendtree.scope.agent import SUMMED_AT
 from spendtree.store import open_store
 from spendtree.testing import FrozenClock, assert_books_balance, assert_calls, assert_spent
 
@@ -163,6 +164,32 @@ def test_a_forked_child_leaves_what_could_not_be_settled_to_its_parent(tmp_path:
     tracker.close()
     assert_calls(tracker, 2)
     assert_books_balance(tracker)
+    tracker.close()
+
+
+def test_a_forked_child_goes_on_although_its_parents_locks_were_taken_at_the_fork(
+    tmp_path: Path,
+) -> None:
+    tracker = Spendtree(f"sqlite:///{tmp_path}/s.db", CONFIG)
+    with tracker.session("s") as session, tracker.agent("a") as run:
+        with session._lock, run._lock:
+            pid = os.fork()
+            if pid == 0:
+                with session.cycle(), session.agent("b"):
+                    for _ in range(SUMMED_AT + 1):
+                        spend(tracker)
+                for _ in range(SUMMED_AT + 1):
+                    run.bind(spend)(tracker)
+                os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        spend(tracker)
+    (closed,) = [
+        event
+        for event in tracker.store.events(kinds=[Kind.RUN_CLOSED])
+        if event.context.agent == "a"
+    ]
+    assert closed.cost == 20_000_000_000
+    assert_calls(tracker, 2 * SUMMED_AT + 3)
     tracker.close()
 
 

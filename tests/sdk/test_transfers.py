@@ -1,5 +1,7 @@
 """Transfers: unused money moves within one session, and what cannot move says why."""
 
+# ruff: noqa: SIM117 - how scopes, calls and refusals nest is what is tested
+
 import pickle
 import threading
 from decimal import Decimal

@@ -202,6 +202,27 @@ def test_what_enforcing_would_have_denied_was_not_denied() -> None:
     assert build([would, call(COORDINATOR)]).totals.denied_calls == 0
 
 
+def test_a_run_that_was_refused_its_start_is_exhausted_and_not_open() -> None:
+    refused = mark(Kind.DENIED, RESEARCHER, "exhausted", held=CENT, data={"spawn": True})
+    tree = build([*EVENTS[:3], refused])
+    (root,) = tree.roots
+    (node,) = root.children
+    assert (node.agent, node.status, node.reason) == (
+        "researcher",
+        "exhausted",
+        "refused its start",
+    )
+    assert (node.started, node.ended, node.own.calls, node.own.denied_calls) == (START, START, 0, 1)
+    assert (root.status, tree.status) == ("open", "open")
+
+
+def test_a_session_that_was_refused_its_start_says_so_by_its_own_end() -> None:
+    refused = mark(Kind.DENIED, SESSION, "exhausted", data={"spawn": True})
+    closed = mark(Kind.SESSION_CLOSED, SESSION, "budget_exceeded")
+    assert build([EVENTS[0], refused]).status == "open"
+    assert build([EVENTS[0], refused, closed]).status == "budget_exceeded"
+
+
 def test_a_run_and_a_session_tell_why_they_ended() -> None:
     tree = build(
         [

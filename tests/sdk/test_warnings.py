@@ -1,9 +1,10 @@
 """Warnings: each crossing recorded once, told at most once, by a process that has a handler."""
 
+# ruff: noqa: SIM117 - how scopes, calls and refusals nest is what is tested
+
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _look_always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _look_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let sessions look for what other processes have crossed at each call."""
     monkeypatch.setattr(telling, "LOOK_SECONDS", -1.0)
-    yield
 
 
 def made(store: str = "memory:", **config: Any) -> Spendtree:
@@ -62,7 +62,7 @@ def test_a_warning_says_which_account_has_reached_which_mark(store: str) -> None
 
 def test_several_marks_are_each_told_once_also_if_one_call_crosses_them_all(store: str) -> None:
     tracker, told = made(store), list[Warning]()
-    marks = ["0.5", 0.9, "1"]
+    marks: list[str | float] = ["0.5", 0.9, "1"]
     with tracker.session(ceiling="0.10", warn_at=marks, on_warning=told.append) as session:
         spend(session, 6)
         spend(session, 4)

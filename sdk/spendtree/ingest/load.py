@@ -15,6 +15,7 @@ from spendtree.ingest.sessions import SpanSession, sort
 from spendtree.ingest.span import Problem, SpanRecord
 from spendtree.pricing import PriceBook
 from spendtree.store import Store
+from spendtree.store.text import minute
 
 BATCH = 5_000
 """Events a transaction: long enough to be fast, short enough to let live calls in between."""
@@ -22,6 +23,7 @@ BATCH = 5_000
 _COUNTED = ("runs", "calls", "failed", "unpriced", "unmetered", "totals")
 
 _FINISHED = (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT)
+_OF_SESSIONS = (Kind.SESSION_OPENED, Kind.SESSION_CLOSED)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done ("read" files, "load" sessions), how many of them, of how many."""
@@ -127,12 +129,15 @@ class Loader:
     Into a store that knows a session (or, by its spans, the session that a trace was imported as)
     only what it lacks is booked: late calls, and the usage of calls that came without. If the
     session was closed already, it is closed again as continued, with its sums as they are then.
+    What is older than what was pruned is left out, by whole sessions: `refusal` says so.
     """
 
     def __init__(self, store: Store, terms: Terms) -> None:
         self._store = store
         self._terms = terms
         self._empty = not store.read(limit=1).events
+        self._pruned_before = store.pruned_before()
+        self._too_old = 0
         self._accounts: list[Account] = []
         self._events: list[Event] = []
         self._counted = dict.fromkeys(_COUNTED, 0)
@@ -143,6 +148,9 @@ class Loader:
     def add(self, session: SpanSession) -> None:
         """Convert a session and book it, now or with the next full batch."""
         converted = convert(session, self._terms)
+        if self._pruned_before and any(map(self._is_too_old, converted.events)):
+            self._too_old += 1
+            return
         if not self._empty:
             converted = self._met_before(session, converted)
         for name in _COUNTED:
@@ -164,6 +172,17 @@ class Loader:
             accounts = []
         self._accounts, self._events = [], []
 
+    @property
+    def refusal(self) -> str:
+        """Return what was left out for being too old, and why; "" if nothing was."""
+        if not self._too_old:
+            return ""
+        pruned = minute(self._pruned_before)
+        return (
+            f"{self._too_old} session(s) not imported: they have calls of before {pruned}, up to "
+            "where the store was pruned, so nobody could tell whether these were here before"
+        )
+
     def report(
         self, *, files: int, spans_read: int, problems: list[Problem], repeated: int
     ) -> ImportReport:
@@ -181,8 +200,18 @@ class Loader:
             unpriced=counted["unpriced"],
             unmetered=counted["unmetered"],
             totals_only=counted["totals"],
-            problems=problems,
+            problems=[*problems, *self._refused()],
         )
+
+    def _refused(self) -> list[Problem]:
+        return [Problem(self._store.url, "", self.refusal)] if self.refusal else []
+
+    def _is_too_old(self, event: Event) -> bool:
+        """Tell whether an event could have been pruned: it is old, and the store lacks it."""
+        if event.at >= self._pruned_before or event.kind in _OF_SESSIONS:
+            return False
+        find = self._store.find
+        return not any(find(event.id, kind) for kind in (event.kind, _met_as(event.kind)))
 
     def _met_before(self, session: SpanSession, converted: Converted) -> Converted:
         """Return a session without the events that the store knows, under the id it knows."""
@@ -261,7 +290,11 @@ def _stamped(events: Sequence[Event]) -> list[Event]:
 
 def _is_news(event: Event, known: Mapping[tuple[bytes, int], Event]) -> bool:
     """Return whether a known session lacks an event. It is opened already, and closed by others."""
-    if event.kind in (Kind.SESSION_OPENED, Kind.SESSION_CLOSED) or (event.id, event.kind) in known:
+    if event.kind in _OF_SESSIONS or (event.id, event.kind) in known:
         return False
-    met = Kind.CALL if event.kind == Kind.LAPSE else Kind.ADJUSTMENT
-    return (event.id, met) not in known
+    return (event.id, _met_as(event.kind)) not in known
+
+
+def _met_as(kind: int) -> Kind:
+    """Return as what else the store may know a call: its usage may have come, or come late."""
+    return Kind.CALL if kind == Kind.LAPSE else Kind.ADJUSTMENT

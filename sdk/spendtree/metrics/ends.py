@@ -1,12 +1,10 @@
 """Ends: what the opening and the end of sessions and runs says, and what caps come to. Pure."""
 
 from collections.abc import Callable
-from typing import Any
 
 from spendtree.account import envelope_account, run_account, session_account
 from spendtree.event import Context, Event, Kind
-from spendtree.metrics.names import Names, Who, label_text
-from spendtree.metrics.series import Tables
+from spendtree.metrics.names import Names
 from spendtree.metrics.sessions import Cap, Session, Sessions
 from spendtree.metrics.wiring import Wirings
 
@@ -21,6 +19,8 @@ _SESSION = (
 )
 _AMPLIFICATION = ("completed_session_amplification_ratio",)
 _EXPECTED = ("completed_session_cost_to_expected_ratio",)
+_MULTIAGENT = ("completed_multiagent_cost_usd_total",)
+_USAGE = ("envelope_usage_ratio",)
 _ENVELOPES = ("envelopes_total", "envelopes_exhausted_total")
 _PARTS = ("coordinator", "worker")
 
@@ -35,8 +35,7 @@ It answers the session whose contexts now come to something else than before, if
 class Ends:
     """Counts ends. `handlers` are by kind of event."""
 
-    def __init__(self, tables: Tables, names: Names, wirings: Wirings, sessions: Sessions) -> None:
-        self._tables = tables
+    def __init__(self, names: Names, wirings: Wirings, sessions: Sessions) -> None:
         self._names = names
         self._wirings = wirings
         self._sessions = sessions
@@ -84,7 +83,7 @@ class Ends:
     def _cap_changed(self, event: Event, at: int) -> None:
         data = event.data or {}
         account = str(data.get("account", ""))
-        session = self._sessions.known.get(label_text(event.context.session))
+        session = self._sessions.find(event.context.session)
         if session is None:
             return
         if data.get("kind") in ("session", "envelope") and event.cost is not None:
@@ -94,7 +93,8 @@ class Ends:
             cap.cap = event.cost
 
     def _run_closed(self, event: Event, at: int) -> None:
-        runs, cost = self._wirings.ended(self._names.who(event.context), _RUN, event.status, at)
+        who = self._names.who(event.context)
+        runs, cost = self._wirings.of(who, _RUN, "status", event.status, at)
         runs.add(1)
         cost.add(event.cost or 0)
 
@@ -107,7 +107,7 @@ class Ends:
         return session
 
     def _completed(self, event: Event, session: Session, at: int) -> None:
-        status, ended = event.status, self._wirings.ended
+        status, of = event.status, self._wirings.of
         who = self._names.who(event.context)
         cost = event.cost or 0
         calls = own = first = 0
@@ -116,19 +116,17 @@ class Ends:
             own += row.cost
             if row.labels[3] == "1":
                 first += row.cost
-        count, costs, all_calls = ended(who, _SESSION, status, at)
+        count, costs, all_calls = of(who, _SESSION, "status", status, at)
         count.add(1)
         costs.add(cost)
         all_calls.add(calls)
         if first > 0:
-            ended(who, _AMPLIFICATION, status, at)[0].add(-(-own * _MILLION // first))
+            of(who, _AMPLIFICATION, "status", status, at)[0].add(-(-own * _MILLION // first))
         if session.expected:
-            ended(who, _EXPECTED, status, at)[0].add(-(-cost * _MILLION // session.expected))
+            of(who, _EXPECTED, "status", status, at)[0].add(-(-cost * _MILLION // session.expected))
         if session.several:
-            names = {"customer": who.customer}
             for part, pico in zip(_PARTS, (own - session.worker, session.worker), strict=True):
-                names["part"] = part
-                self._add("completed_multiagent_cost_usd_total", pico, names, at)
+                of(who, _MULTIAGENT, "part", part, at)[0].add(pico)
         if session.caps:
             self._caps(session.caps, event.context, at)
 
@@ -141,12 +139,9 @@ class Ends:
                 usage = max(usage or 0, -(-cap.spent * _MILLION // cap.cap))
             merged[cap.agent, cap.kind] = exhausted or cap.exhausted, usage
         for (agent, kind), (exhausted, usage) in merged.items():
-            who: Who = self._names.who(context._replace(agent=agent))
-            names: dict[str, Any] = {**who._asdict(), "kind": kind}
-            self._add("envelopes_total", 1, names, at)
-            self._add("envelopes_exhausted_total", int(exhausted), names, at)
+            who = self._names.who(context._replace(agent=agent))
+            all_caps, denied = self._wirings.of(who, _ENVELOPES, "kind", kind, at)
+            all_caps.add(1)
+            denied.add(int(exhausted))
             if usage is not None:
-                self._add("envelope_usage_ratio", usage, names, at)
-
-    def _add(self, name: str, amount: int, names: dict[str, str], at: int) -> None:
-        self._tables.series(name, names, at)[0].add(amount)
+                self._wirings.of(who, _USAGE, "kind", kind, at)[0].add(usage)

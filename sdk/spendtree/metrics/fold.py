@@ -19,7 +19,7 @@ from spendtree.metrics.names import Limits, Names, Who, label_text
 from spendtree.metrics.notes import Notes
 from spendtree.metrics.series import Tables
 from spendtree.metrics.sessions import LINGER_US, Cap, Session, Sessions
-from spendtree.metrics.wiring import CHARGES, FINISHED, Book, BookKey, Wirings
+from spendtree.metrics.wiring import CHARGES, FINISHED, TRUE, Book, BookKey, Wirings
 
 PAYERS_MAX = 8_000
 """Contexts kept at hand (about 500 bytes each); more are worked out again."""
@@ -28,11 +28,11 @@ PAYERS_MAX = 8_000
 class _Payer:
     """What one context comes to: its books, its session, the row and the caps it spends from.
 
-    `stray` is outside any session, `odd` says that a call of it goes also elsewhere than to its
-    book and row. `who` is None for history, which counts nowhere.
+    `shared` is the row of all who have none of their own, if it is one of them; `odd` says so, or
+    that it is outside any session. `who` is None for history, which counts nowhere.
     """
 
-    __slots__ = ("books", "caps", "odd", "row", "session", "stray", "who", "worker")
+    __slots__ = ("books", "caps", "odd", "row", "session", "shared", "who", "worker")
 
     def __init__(
         self, who: Who | None, books: dict[BookKey, Book], session: Session, row: Row
@@ -43,7 +43,7 @@ class _Payer:
         self.row = row
         self.caps: tuple[Cap, ...] = ()
         self.worker = False
-        self.stray = False
+        self.shared: Row | None = None
         self.odd = False
 
 
@@ -76,7 +76,7 @@ class Fold:
         self._notes = Notes(self._tables, self._names, self._sessions)
         self._payers: dict[Context, _Payer] = {}
         self._recorded = 0
-        ends = Ends(self._tables, self._names, self._wirings, self._sessions)
+        ends = Ends(self._names, self._wirings, self._sessions)
         self._handlers = {**ends.handlers, **self._notes.handlers}
 
     def __iter__(self) -> Iterator[tuple[Family, Mapping[Labels, Any]]]:
@@ -117,14 +117,10 @@ class Fold:
         payers, handlers, touched = self._payers, self._handlers, list[Book]()
         for event in events:
             self.events += 1
-            count = 1
             (_, kind, at, _, context, request, cost, held, fresh, output, read, write, write_1h,
              _, status, _, data) = event  # fmt: skip
-            if data is not None:
-                if "recorded" in data:
-                    self._recorded = data["recorded"]
-                if "rollup" in data:
-                    count, at = event.times, event.first_at
+            if data is not None and "recorded" in data:
+                self._recorded = data["recorded"]
             if kind not in CHARGES:
                 if kind in handlers and context.origin != "history":
                     self._handle(handlers[kind], event)
@@ -135,7 +131,7 @@ class Fold:
             key = (request, kind, status, cost is None)
             book = payer.books.get(key)
             if book is None:
-                book = payer.books[key] = self._new_book(payer, key, context, at)
+                book = payer.books[key] = self._new_book(payer, key, event)
             sums = book.sums
             if sums is None:
                 sums = book.sums = [0, 0, 0, 0, 0, 0, 0]
@@ -143,7 +139,7 @@ class Fold:
             if cost is None:
                 cost = 0
             write += write_1h
-            sums[0] += count
+            sums[0] += 1
             sums[1] += cost
             sums[2] += fresh
             sums[3] += read
@@ -151,7 +147,7 @@ class Fold:
             sums[5] += output
             sums[6] += held
             row = payer.row
-            row.calls += count if kind in FINISHED else 0
+            row.calls += kind in FINISHED
             row.cost += cost
             row.tokens += fresh + output + read + write
             row.fresh = False
@@ -159,6 +155,8 @@ class Fold:
             session.last = at
             if payer.worker:
                 session.worker += cost
+            for cap in payer.caps:
+                cap.spent += cost
             if payer.odd or cost > held > 0 or data is not None:
                 self._oddly(event, payer)
         _post(touched)
@@ -202,7 +200,7 @@ class Fold:
         self.version += self._budgets.set(accounts)
 
     def _handle(self, handler: Handler, event: Event) -> None:
-        changed = handler(event, self._recorded_at(event.context, event.first_at))
+        changed = handler(event, self._recorded_at(event.context, event.at))
         if self._sessions.forgotten:
             self._purge()
         if changed is not None:
@@ -223,7 +221,7 @@ class Fold:
         elif not context.session:
             who = self._names.who(context)
             payer = _Payer(who, self._wirings.books(who), Session(""), Row((), False))
-            payer.stray = payer.odd = True
+            payer.odd = True
         else:
             payer = self._payer_of_session(context, at)
         if context.origin != "history":
@@ -241,7 +239,9 @@ class Fold:
         payer.worker = context.level > 1
         if session.caps:
             payer.caps = tuple([session.caps[a] for a in context.path if a in session.caps])
-        payer.odd = not row.shown or bool(payer.caps)
+        if not row.shown:
+            payer.shared = self._sessions.overflow(row)
+            payer.odd = True
         if session.contexts is None:
             session.contexts = []
         session.contexts.append(context)
@@ -250,50 +250,45 @@ class Fold:
             session.agent = session.agent or context.agent
         return payer
 
-    def _new_book(self, payer: _Payer, key: BookKey, context: Context, at: int) -> Book:
+    def _new_book(self, payer: _Payer, key: BookKey, event: Event) -> Book:
         if payer.who is None:
             return Book((), ())
-        return self._wirings.book(payer.who, key, self._recorded_at(context, at))
+        return self._wirings.book(payer.who, key, self._recorded_at(event.context, event.at))
 
     def _oddly(self, event: Event, payer: _Payer) -> None:
         """Count what is special about a call or charge."""
         if payer.who is None:
             return
-        at = self._recorded_at(event.context, event.first_at)
+        at = self._recorded_at(event.context, event.at)
         cost = event.cost or 0
-        payer.session.last = event.at
-        for cap in payer.caps:
-            cap.spent += cost
-        if payer.stray:
+        if payer.shared is not None:
+            self._overflow(event, payer.shared, at)
+        elif payer.odd:
             self._stray(event, payer.who, at)
-        elif not payer.row.shown:
-            self._overflow(event, payer.row, at)
-        if event.data is not None or cost > event.held:
-            overrun = event.overrun
-            if overrun:
-                names = self._names.labels(payer.who, event.request, event.status)
-                self._add("overrun_usd_total", overrun, names, at)
-            for kind, waited_us in event.waits:
-                self._notes.waited(kind, waited_us, at)
+        if cost > event.held > 0 and event.kind in TRUE:
+            names = self._names.labels(payer.who, event.request, event.status)
+            self._add("overrun_usd_total", cost - event.held, names, at)
+        data = event.data
+        if data is not None and "waited_us" in data:
+            self._notes.waited(data, at)
 
     def _stray(self, event: Event, who: Who, at: int) -> None:
         """Count a call outside any session."""
         names = self._names.labels(who, event.request, event.status)
         names["reason"] = label_text(str((event.data or {}).get("unattributed", "no_scope")))
         if event.kind in FINISHED:
-            self._add("unattributed_calls_total", event.times, names, at)
+            self._add("unattributed_calls_total", 1, names, at)
         if event.cost is not None:
             self._add("unattributed_cost_usd_total", event.cost, names, at)
 
-    def _overflow(self, event: Event, row: Row, at: int) -> None:
+    def _overflow(self, event: Event, shared: Row, at: int) -> None:
         """Count a call whose session has no series of its own."""
-        shared = self._sessions.overflow(row)
         shared.cost += event.cost or 0
         shared.tokens += sum(event[8:13])
         shared.fresh = False
         if event.kind in FINISHED:
-            shared.calls += event.times
-            self._wirings.overflow("session", at).add(event.times)
+            shared.calls += 1
+            self._wirings.overflow("session", at).add(1)
 
     def _purge(self) -> None:
         for session in self._sessions.forgotten:

@@ -84,6 +84,10 @@ class Who(NamedTuple):
     routing_cycle: str
 
 
+_WHO_MAX = 4_000
+"""Payers' labels kept at hand (some 300 bytes each); more are worked out again."""
+
+
 class Names:
     """The names admitted per label: those that are kept, and others first come, first served.
 
@@ -97,6 +101,7 @@ class Names:
 
     def limit(self, limits: Limits) -> None:
         """Admit by these limits from now on."""
+        self._who: dict[tuple[str, str, str, int, int], Who] = {}
         self._kept = {"customer": limits.kept_customers, "team": limits.kept_teams}
         places = {
             "customer": limits.customers,
@@ -138,6 +143,15 @@ class Names:
 
     def who(self, context: Context) -> Who:
         """Return who spends, as labels."""
+        key = (context.customer, context.team, context.agent, context.level, context.cycle)
+        who = self._who.get(key)
+        if who is None:
+            if len(self._who) >= _WHO_MAX:
+                self._who.clear()
+            who = self._who[key] = self._new_who(context)
+        return who
+
+    def _new_who(self, context: Context) -> Who:
         return Who(
             self.admit("customer", context.customer),
             self.admit("team", context.team),

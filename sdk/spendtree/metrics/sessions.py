@@ -110,9 +110,9 @@ class Sessions:
         stays while events come. One that finds no room stays without series for its whole life:
         a later start would show a part of its spend as if it were all.
         """
-        label = label_text(text)
-        session = self.known.get(label)
+        session = self.find(text)
         if session is None:
+            label = label_text(text)
             self._advance(at)
             admitted = label != OVERFLOW and self._tables.session_room(_COUNTERS)
             session = self.known[label] = Session(label, admitted)
@@ -121,6 +121,11 @@ class Sessions:
             self._show(session, at)
         session.last = at
         return session
+
+    def find(self, text: str) -> Session | None:
+        """Return the session that an event names, if it is known."""
+        # Nearly every id is its own label, and a text that is none is no key here.
+        return self.known.get(text) or self.known.get(label_text(text))
 
     def take_up(self, session: Session) -> None:
         """Take over a session that another one knew; the caller counts what it has taken."""

@@ -6,7 +6,7 @@ Pure. `fold` fills the books; nothing here adds anything up.
 from collections.abc import MutableMapping
 from typing import Any, NamedTuple
 
-from spendtree.event import NO_REQUEST, Kind, Request
+from spendtree.event import Kind, Request
 from spendtree.metrics.names import BOUNDED, OTHER, Names, Who
 from spendtree.metrics.series import Series, Tables
 
@@ -20,6 +20,9 @@ CHARGES = METERED | {Kind.TOOL}
 
 BOOKS_MAX = 8_000
 """Books kept at hand (some 600 bytes each); more are made again."""
+
+ENDS_MAX = 4_000
+"""Ends kept at hand (some 400 bytes each); more are worked out again."""
 
 BookKey = tuple[Request, int, str, bool]
 """Request, kind, status, and whether the price is unknown."""
@@ -124,18 +127,23 @@ class Wirings:
         series: Series = self._tables.series("label_overflow_total", {"label": label}, at)[0]
         return series
 
-    def ended(self, who: Who, families: tuple[str, ...], status: str, at: int) -> tuple[Any, ...]:
-        """Return the series that the end of a run or session goes to, one per family."""
-        key = (who, families, status)
+    def of(
+        self, who: Who, families: tuple[str, ...], label: str, value: str, at: int
+    ) -> tuple[Any, ...]:
+        """Return the series that what ended goes to, one per family.
+
+        Their labels are those of a payer and one more; `at` as in `book`.
+        """
+        key = (who, families, value)
         series = self._ends.get(key)
         if series is None:
             _make_room(self._ends)
-            names = self._names.labels(who, NO_REQUEST, status)
+            names = {**who._asdict(), label: value}
             made = [self._tables.series(name, names, at)[0] for name in families]
             series = self._ends[key] = tuple(made)
         return series
 
 
 def _make_room(cache: MutableMapping[tuple[object, ...], Any]) -> None:
-    if len(cache) >= BOOKS_MAX:
+    if len(cache) >= ENDS_MAX:
         cache.clear()

@@ -2,11 +2,12 @@
 
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from spendtree import account as rules
 from spendtree.account import Account, kind_of
-from spendtree.bound import Learned, learn
+from spendtree.bound import Learned
 from spendtree.config import ContractSettings
 from spendtree.contract import Contract, check
 from spendtree.denial import own_accounts
@@ -225,11 +226,9 @@ class Agent(Scope):
             each.account in own or isinstance(each, SkippedError) for each in errors
         )
 
-    def learn(self, model: str, content: Any, usage: Usage) -> None:
-        """Remember what a model counted for this run's conversation: it bounds the next call."""
-        learned = learn(content, usage)
-        if learned is not None:
-            self.learned[model] = learned
+    def learn(self, model: str, asked: Learned, usage: Usage) -> None:
+        """Remember what a model counted for what was asked: it bounds the conversation's next."""
+        self.learned[model] = replace(asked, tokens=usage.total_tokens)
 
     # Handing up.
 

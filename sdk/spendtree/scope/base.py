@@ -152,12 +152,6 @@ class Scope:
         reader = self._run or self._session
         return sum(reader.inbox) if reader is not None else 0
 
-    def read_inbox(self) -> None:
-        """Note that a call has read what was delivered here."""
-        reader = self._run or self._session
-        if reader is not None and reader.inbox:
-            reader.inbox.clear()
-
     def synthesis_cost(
         self, model: str, *, max_output_tokens: int, provider: str = "", input_tokens: int = 0
     ) -> Decimal:

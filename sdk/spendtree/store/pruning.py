@@ -21,11 +21,11 @@ from spendtree.store.rollups import DAY_US, Merge, Roller
 PAGE = 20_000
 """Events of one session that are rolled up at a time."""
 
-ROWS = 400
+ROWS = 200
 """Rows after which a transaction ends; the last thing in it may be as many again."""
 
-STEP = 256
-"""Free pages given back at a time: half a megabyte."""
+STEP = 128
+"""Free pages given back at a time: a quarter of a megabyte."""
 
 CHECKPOINT_EVERY = 2_000
 """Rows changed between two checkpoints, so that no writer finds a WAL to be emptied."""
@@ -197,7 +197,9 @@ class Pruning:
         """Give some free pages back to the file system; tell whether there are more."""
         with self._transaction(STEP) as execute:
             free: int = execute("PRAGMA freelist_count").fetchone()[0]
-            execute(f"PRAGMA incremental_vacuum({STEP})").fetchall()
+            for _ in range(min(STEP, free)):
+                # One by one: this statement has rows without columns, of which sqlite3 takes one.
+                execute("PRAGMA incremental_vacuum(1)")
             left: int = execute("PRAGMA freelist_count").fetchone()[0]
             size = execute("PRAGMA page_size").fetchone()[0]
         freed = self._done.freed_bytes + (free - left) * size
@@ -206,7 +208,7 @@ class Pruning:
 
     @contextmanager
     def _transaction(self, rows: int) -> Iterator[Execute]:
-        """Run a short transaction of some rows, and pause for as long as it kept others waiting.
+        """Run a short transaction of some rows, and pause for twice as long as it took.
 
         After some of them the WAL is written back, which keeps no other process waiting.
         """
@@ -228,7 +230,7 @@ class Pruning:
             if self._unwritten >= CHECKPOINT_EVERY:
                 execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._unwritten = 0
-        time.sleep(max(took, PAUSE_SECONDS))
+        time.sleep(max(2 * took, PAUSE_SECONDS))
 
 
 def _batches(steps: Iterator[Merge | _End]) -> Iterator[list[Merge | _End]]:

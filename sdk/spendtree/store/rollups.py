@@ -15,7 +15,7 @@ from spendtree.usage import TOKENS_MAX
 DAY_US = 24 * 3600 * 1_000_000
 """Bills are of whole UTC days or more, so nothing of two days becomes one."""
 
-MEMBERS_MAX = 500
+MEMBERS_MAX = 200
 """Events that become one at a time: what one short transaction takes in."""
 
 _MONEY_MAX = 2**62
