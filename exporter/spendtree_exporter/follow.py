@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from spendtree.errors import StoreError
+from spendtree.errors import PrunedError, StoreError
 from spendtree.event import Event
 from spendtree.metrics import BIRTH_HOLD_US, Fold, Limits, state
 from spendtree.store import Store
@@ -144,6 +144,37 @@ class Follower:
             self._settled.set()
         return len(page.events), page.more
 
+    def start_over(self) -> tuple[int, bool]:
+        """Fold the log anew from its start, and only then show that; answer as `step` does.
+
+        For when the log was pruned where this had not read it yet. Raises StoreError; then nothing
+        has changed.
+        """
+        fold, cursor, more, last = self._empty(), START, True, self._last
+        while more:
+            page = self.store.read(cursor, PAGE)
+            fold.tick(self._now())
+            fold.apply(page.events)
+            fold.tick(self._now())
+            cursor, more = page.cursor, page.more
+            last = page.events[-1] if page.events else last
+            self.events_read += len(page.events)
+            if self._stop.is_set():
+                return 0, False
+        with self.lock:
+            if state.settings(fold) != state.settings(self.fold):
+                return 0, True  # they were changed just now: once more
+            fold.version += self.fold.version  # who knows the old figures sees that they changed
+            self.fold, self._cursor, self._last, self._written = fold, cursor, last, 0
+        return fold.events, True
+
+    def _advance(self) -> tuple[int, bool]:
+        try:
+            return self.step()
+        except PrunedError as error:
+            log.info("reading the log anew: %s", error)
+            return self.start_over()
+
     def resume(self) -> None:
         """Take up the state that an earlier exporter has left, if it can be used."""
         if self._state_file is None:
@@ -172,7 +203,7 @@ class Follower:
         pause = 0.0
         while not self._stop.wait(pause):
             try:
-                count, more = self.step()
+                count, more = self._advance()
                 if time.monotonic() >= self._write_at:
                     self._write_down()
             except StoreError as error:

@@ -191,16 +191,20 @@ def _open_to(name: str, balance: Balance, own: int) -> int | None:
 # What the verbs do to one account (rules 2 and 3).
 
 
+_new = tuple.__new__
+"""Makes a NamedTuple in half the time of its constructor; for the two verbs of every call."""
+
+
 def hold(balance: Balance, amount: int) -> Balance:
     """Reserve a granted amount."""
     cap, spent, presumed, held, terms = balance
-    return Balance(cap, spent, presumed, held + amount, terms)
+    return _new(Balance, (cap, spent, presumed, held + amount, terms))
 
 
 def settle(balance: Balance, held: int, cost: int) -> Balance:
     """End a hold with its true cost, which posts even above the hold. `void` is cost 0."""
     cap, spent, presumed, all_held, terms = balance
-    return Balance(cap, spent + cost, presumed, all_held - held, terms)
+    return _new(Balance, (cap, spent + cost, presumed, all_held - held, terms))
 
 
 def lapse(balance: Balance, held: int) -> Balance:

@@ -421,7 +421,10 @@ class Call:
         make: type[BudgetExceededError] | None = None,
     ) -> BudgetExceededError:
         """Record the refusal, once per abandoned call, and return the error to raise."""
-        balance = self.tracker.store.balance(denial.account) or denial.balance
+        balance, free = denial.balance, None
+        for name, now, room in self._rooms():
+            if name == denial.account:
+                balance, free = now, room
         self.tracker.record(self._denied_event(denial.reason, denial.account, denial.requested))
         return budget_error(
             denial.account,
@@ -429,6 +432,7 @@ class Call:
             denial.requested,
             balance,
             name=self.tracker.name_of(denial.account, self._context),
+            free=free,
             affordable=self._affordable(denial.reason),
             advice=advice,
             make=make,

@@ -24,12 +24,19 @@ def budget_error(
     balance: Balance,
     *,
     name: str,
+    free: int | None = None,
     affordable: int | None = None,
     advice: str = "",
     make: type[BudgetExceededError] | None = None,
 ) -> BudgetExceededError:
-    """Return the error for a refusal: of the agent's own accounts, or of those above it."""
+    """Return the error for a refusal: of the agent's own accounts, or of those above it.
+
+    `free` is what the caller may take, where that is more than what anybody may.
+    """
     kind = kind_of(account)
+    unused = (balance.cap or 0) - balance.spent - balance.presumed - balance.held
+    if free is None:
+        free = balance.free or 0
     if reason == "exhausted":
         advice = "; ".join(filter(None, (advice, next_budget(account))))
     return (make or ERRORS.get(kind, BudgetExceededError))(
@@ -38,10 +45,11 @@ def budget_error(
         name=name,
         reason=reason,
         requested=to_usd(requested),
-        free=to_usd(balance.free or 0),
+        free=to_usd(free),
         cap=to_usd(balance.cap or 0),
         spent=to_usd(balance.spent + balance.presumed),
         held=to_usd(balance.held),
+        reserved=to_usd(max(unused - free, 0)),
         affordable_output_tokens=affordable,
         advice=advice,
     )

@@ -83,7 +83,8 @@ class BudgetExceededError(SpendtreeError):
 
     Attributes: `account` (id), `kind` (session, envelope, run, customer, team), `name` (the role,
     customer or session meant), `reason` ("exhausted", or "busy" when the wait for open holds timed
-    out), and in `Decimal` dollars `requested`, `free`, `cap`, `spent` (true and presumed), `held`.
+    out), and in `Decimal` dollars `requested`, `free`, `cap`, `spent` (true and presumed), `held`,
+    `reserved` (what other agents' reserved envelopes keep of a session).
     `affordable_output_tokens` is what would still fit with the same input, when it is known.
     """
 
@@ -99,6 +100,7 @@ class BudgetExceededError(SpendtreeError):
         cap: Decimal,
         spent: Decimal,
         held: Decimal,
+        reserved: Decimal = Decimal(0),
         affordable_output_tokens: int | None = None,
         advice: str = "",
     ) -> None:
@@ -111,15 +113,17 @@ class BudgetExceededError(SpendtreeError):
         self.cap = cap
         self.spent = spent
         self.held = held
+        self.reserved = reserved
         self.affordable_output_tokens = affordable_output_tokens
         self.advice = advice
         super().__init__(self._message())
 
     def _message(self) -> str:
+        reserved = f", reserved by others {_usd(self.reserved)}" if self.reserved else ""
         text = (
             f"{self.kind} {self.name!r} is {self.reason}: requested {_usd(self.requested)}, "
             f"free {_usd(self.free)} of {_usd(self.cap)} "
-            f"(spent {_usd(self.spent)}, held {_usd(self.held)})"
+            f"(spent {_usd(self.spent)}, held {_usd(self.held)}{reserved})"
         )
         if self.affordable_output_tokens is not None:
             text += f"; {self.affordable_output_tokens} output tokens would fit"

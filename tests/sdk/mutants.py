@@ -119,9 +119,8 @@ MUTANTS = (
     Mutant(
         "a denied hold leaves a trace, in SQL",
         SQLITE,
-        '"""Take the rules\' way: partial grants, unenforced caps, reservations, and who denies."""\n'
-        "        self._database.rollback()\n",
-        '"""Mutated."""\n        self._database.commit()\n',
+        'reservations, and who denies."""\n        self._database.rollback()\n',
+        'reservations, and who denies."""\n        self._database.commit()\n',
         (STORES + "a_hold_that_one_account_refuses_is_charged_to_none", WALKS),
     ),
     # Endings (rules 2, 3 and 6).
@@ -150,7 +149,7 @@ MUTANTS = (
         ACCOUNT,
         "    return Balance(cap, spent + cost, presumed, all_held - held, terms)",
         "    return Balance(cap, spent + min(cost, held), presumed, all_held - held, terms)",
-        (IN_RULES, SEARCH, WALKS),
+        (IN_RULES, SEARCH, STORES + "an_overrun_posts_in_full_and_blocks"),
     ),
     Mutant(
         "frees money on expiry",
@@ -291,8 +290,8 @@ MUTANTS = (
     Mutant(
         "ids repeat after a fork",
         IDS,
-        "random = int.from_bytes(os.urandom(10)",
-        "import random as state\n\n    random = int.from_bytes(state.randbytes(10)",
+        "import os\nimport time\n",
+        "import random\nimport time\n\n\nclass os:\n    urandom = random.Random().randbytes\n",
         (FILE + "ids_of_a_child_do_not_repeat_its_parents",),
     ),
     Mutant(

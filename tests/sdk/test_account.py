@@ -11,8 +11,10 @@ from spendtree import account as rules
 from spendtree.account import (
     PLAIN,
     Balance,
+    Crossing,
     Denial,
     Grant,
+    Terms,
     admit,
     envelope_account,
     run_account,
@@ -107,25 +109,87 @@ def test_an_overrun_account_refuses_even_a_hold_of_nothing() -> None:
     assert answer.reason == "exhausted"
 
 
-@given(balances, balances, st.integers(min_value=-3, max_value=8))
-def test_a_transfer_conserves_the_caps_and_takes_only_free_money(
-    source: Balance, target: Balance, amount: int
+@pytest.mark.parametrize("amount", range(-1, 8))
+def test_a_transfer_conserves_the_caps_and_takes_only_free_money(amount: int) -> None:
+    """Rule 8, by trying every balance of small numbers."""
+    sources = [
+        Balance(cap, spent, presumed, held, Terms(reserved=reserved))
+        for cap, (spent, presumed, held, reserved) in product(
+            (None, 0, 3, 7), product(range(3), (0, 2), range(3), (0, 1))
+        )
+    ]
+    done = 0
+    for source, target in product(sources, (Balance(), Balance(0), Balance(3, 5, 1, 1))):
+        moved = rules.transfer(source, target, amount)
+        if source.free is None or not 0 <= amount <= source.free or target.cap is None:
+            assert isinstance(moved, str)
+            assert moved
+            continue
+        assert isinstance(moved, tuple)
+        _assert_moved(source, target, amount, moved)
+        done += 1
+    assert (done > 0) == (0 <= amount <= 7)
+
+
+def _assert_moved(
+    source: Balance, target: Balance, amount: int, moved: tuple[Balance, Balance]
 ) -> None:
-    """Rule 8."""
-    moved = rules.transfer(source, target, amount)
-    takes_free = source.free is not None and 0 <= amount <= source.free
-    if not takes_free or target.cap is None:
-        assert isinstance(moved, str)
-        assert moved
-        return
-    assert isinstance(moved, tuple)
     giver, taker = moved
     assert source.cap is not None
+    assert target.cap is not None
     assert (giver.cap, taker.cap) == (source.cap - amount, target.cap + amount)
     assert giver[1:] == source[1:]
     assert taker[1:] == target[1:]
     assert giver.free is not None
     assert giver.free >= 0
+
+
+SESSION, ENVELOPE = "session/s", "envelope/s/a"
+
+
+def test_a_reserved_envelope_keeps_what_is_free_in_it_until_it_is_released() -> None:
+    session, envelope = Balance(100, 10), Balance(60, 5, held=15)
+    first = rules.reserve((SESSION, session), (ENVELOPE, envelope))
+    assert not isinstance(first, Denial)
+    assert (first[0].free, first[0].terms.reserved, first[1].terms.standing) == (50, 40, 1)
+    second = rules.reserve((SESSION, first[0]), (ENVELOPE, first[1]))
+    assert not isinstance(second, Denial)
+    assert (second[0], second[1].terms.standing) == (first[0], 2)
+    once = rules.release((SESSION, second[0]), (ENVELOPE, second[1]))
+    assert once == first
+    assert rules.release((SESSION, once[0]), (ENVELOPE, once[1])) == (session, envelope)
+
+
+def test_a_reservation_is_refused_like_a_hold_of_all_that_is_free_in_the_envelope() -> None:
+    for session, reason in ((Balance(100, 41), "exhausted"), (Balance(100, held=41), "busy")):
+        refused = rules.reserve((SESSION, session), (ENVELOPE, Balance(60)))
+        assert refused == Denial(SESSION, reason, 60, session)  # type: ignore[arg-type]
+    overrun = rules.reserve((SESSION, Balance(100, 100)), (ENVELOPE, Balance(60, 70)))
+    assert not isinstance(overrun, Denial), "an envelope without money reserves none"
+
+
+def test_a_lenient_account_that_has_what_is_granted_in_part_refused_nothing() -> None:
+    path = [("session/s", Balance(4)), ("run/r", Balance(6)), ("envelope/s/a", Balance(3))]
+    answer = admit(path, 10, 2, lenient=("run/r", "envelope/s/a"))
+    assert answer == Grant(4, ("envelope/s/a",))
+
+
+@given(st.integers(1, 50), st.lists(st.integers(0, 20), max_size=8), st.sets(st.integers(1, 10)))
+def test_each_mark_is_crossed_once_whatever_the_steps(
+    cap: int, costs: list[int], tenths: set[int]
+) -> None:
+    """Rule 9: after the same money the same marks are crossed, by few steps or by many."""
+    marks = tuple(sorted(tenth * 100_000 for tenth in tenths))
+    balance = Balance(cap, terms=rules.warning(cap, marks))
+    crossed: list[Crossing] = []
+    for cost in costs:
+        before = balance
+        (balance,), found = rules.conclude([("session/s", before)], [rules.book(before, cost, 0)])
+        assert rules.is_plain(rules.book(before, cost, 0)) == (not found)
+        assert all(crossing.used == balance.spent for crossing in found)
+        crossed += found
+    reached = [mark for mark in marks if sum(costs) * 1_000_000 >= cap * mark]
+    assert [crossing.mark for crossing in crossed] == reached
 
 
 class OneAccount(RuleBasedStateMachine):

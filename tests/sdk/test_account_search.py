@@ -71,10 +71,10 @@ WORLD = Small(
     ((SESSION, 9),),
 )
 LITTLE_WORLD = Small(
-    (Ask(BY_WRITER, 3, 1), Ask(BY_SESSION, 4)),
+    (Ask(BY_WRITER, 3, 1), Ask(BY_HELPER, 4)),
     2,
     ((HELPER, WRITER, 2),),
-    ((SESSION, 5), (WRITER, 4), (SESSION, 9)),
+    ((SESSION, 5), (WRITER, 4)),
 )
 
 UNUSED, OPEN, CALLED, LAPSED, ADJUSTED = range(5)

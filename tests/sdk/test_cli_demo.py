@@ -148,7 +148,7 @@ def test_it_shows_the_dearest_tree_and_says_what_to_look_at(
     assert text.count("\nsession ") + text.startswith("session ") == 3
     dearest = max(sessions_of(made, capsys), key=lambda row: Decimal(row["cost_usd"]))
     assert f"Session {dearest['session']}  {dearest['status']}" in text
-    assert "✗ 1 failed" in text
+    assert re.search("✗ ?1", text)  # narrow screens leave the words out
     for command in re.findall(r"^  spendtree (.*)", text, re.MULTILINE):
         assert main(command.split()) == 0, command
     assert re.search(r"^  spendtree-exporter --store ", text, re.MULTILINE)

@@ -156,9 +156,30 @@ def test_the_error_says_what_output_is_affordable_beside_what_others_have_reserv
             spend(session, 5)
         with pytest.raises(BudgetExceededError) as own:
             spend(coordinator, 7)
+    assert (others.value.free, others.value.reserved) == (Decimal("0.04"), Decimal("0.06"))
+    assert "(spent $0.00, held $0.00, reserved by others $0.06)" in str(others.value)
+    assert (own.value.account, own.value.free) == ("envelope/s/coordinator", Decimal("0.06"))
     # Input 2500 tokens: 2.5 of 4 cents; input 3500 tokens: 3.5 of 6 cents.
     assert others.value.affordable_output_tokens == 1500
     assert own.value.affordable_output_tokens == 2500
+
+
+def test_what_an_agent_has_reserved_itself_is_free_to_it_in_its_session(
+    tracker: Spendtree,
+) -> None:
+    with (
+        tracker.session("s", ceiling="0.10") as session,
+        session.agent("coordinator", envelope="0.06", reserved=True) as coordinator,
+    ):
+        session.set_ceiling("0.04")
+        with pytest.raises(BudgetExceededError) as error:
+            spend(coordinator, 5)
+    refused = error.value
+    assert (refused.kind, refused.free, refused.reserved) == (
+        "session",
+        Decimal("0.04"),
+        Decimal(0),
+    )
 
 
 def test_who_waits_for_a_hold_of_its_own_beside_a_reserve_is_told_at_once() -> None:

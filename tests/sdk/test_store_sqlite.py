@@ -982,7 +982,7 @@ def test_without_care_the_wal_would_grow(
 ) -> None:
     """The bound of the test before is not what anyway happens."""
     monkeypatch.setattr(database, "WAL_LIMIT", 10**12)
-    calls(store, 300)
+    calls(store, 600)
     assert path.with_name("spend.db-wal").stat().st_size > 2 * WAL_PEAK
 
 

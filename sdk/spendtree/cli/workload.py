@@ -24,6 +24,10 @@ TIGHT_CEILING = "0.06"
 
 MOST_TRIES = 3
 
+NOTES_TOKENS = 600
+EXTRACT_TOKENS = 300
+"""What researchers and readers hand up: the next call of who reads it pays for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -118,7 +122,7 @@ class Session:
         random = self._random("researcher", task)
         async with spendtree.agent(
             "researcher", task_id=self._task_id(), task=f"find {task}", max_cost="0.20"
-        ):
+        ) as run:
             await self._ask(random, "gpt-4o", (1200, 2400), (120, 300))
             pages = random.randint(1, 3)
             readers = (self._read(f"{task}, page {page}") for page in range(1, pages + 1))
@@ -129,14 +133,15 @@ class Session:
             for _ in range(random.randint(1, 2)):
                 await self._ask(random, "gpt-4o", (500, 1100), (150, 450), cached=context)
                 context += 1024
-        return f"notes on {task}"
+            return run.deliver(f"notes on {task}", tokens=NOTES_TOKENS)
 
     async def _read(self, page: str) -> None:
         random = self._random("reader", page)
         async with spendtree.agent(
             "reader", task_id=self._task_id(), task=f"read {page}", max_cost="0.02"
-        ):
+        ) as run:
             await self._ask(random, "gpt-4o-mini", (3000, 9000), (150, 400), trouble=0.12)
+            run.deliver(f"extracts of {page}", tokens=EXTRACT_TOKENS)
 
     async def _extract(self, tasks: tuple[str, ...]) -> None:
         """Pull figures out of the notes; in an eventful session its envelope is too small."""

@@ -19,7 +19,7 @@ from spendtree.metrics.names import Limits, Names, Who, label_text
 from spendtree.metrics.notes import Notes
 from spendtree.metrics.series import Tables
 from spendtree.metrics.sessions import LINGER_US, Cap, Session, Sessions
-from spendtree.metrics.wiring import CHARGES, FINISHED, TRUE, Book, BookKey, Wirings
+from spendtree.metrics.wiring import CHARGES, FINISHED, Book, BookKey, Wirings
 
 PAYERS_MAX = 8_000
 """Contexts kept at hand (about 500 bytes each); more are worked out again."""
@@ -117,10 +117,14 @@ class Fold:
         payers, handlers, touched = self._payers, self._handlers, list[Book]()
         for event in events:
             self.events += 1
+            count = 1
             (_, kind, at, _, context, request, cost, held, fresh, output, read, write, write_1h,
              _, status, _, data) = event  # fmt: skip
-            if data is not None and "recorded" in data:
-                self._recorded = data["recorded"]
+            if data is not None:
+                if "recorded" in data:
+                    self._recorded = data["recorded"]
+                if "rollup" in data:
+                    count, at = event.times, event.first_at
             if kind not in CHARGES:
                 if kind in handlers and context.origin != "history":
                     self._handle(handlers[kind], event)
@@ -131,7 +135,7 @@ class Fold:
             key = (request, kind, status, cost is None)
             book = payer.books.get(key)
             if book is None:
-                book = payer.books[key] = self._new_book(payer, key, event)
+                book = payer.books[key] = self._new_book(payer, key, context, at)
             sums = book.sums
             if sums is None:
                 sums = book.sums = [0, 0, 0, 0, 0, 0, 0]
@@ -139,7 +143,7 @@ class Fold:
             if cost is None:
                 cost = 0
             write += write_1h
-            sums[0] += 1
+            sums[0] += count
             sums[1] += cost
             sums[2] += fresh
             sums[3] += read
@@ -147,7 +151,7 @@ class Fold:
             sums[5] += output
             sums[6] += held
             row = payer.row
-            row.calls += kind in FINISHED
+            row.calls += count if kind in FINISHED else 0
             row.cost += cost
             row.tokens += fresh + output + read + write
             row.fresh = False
@@ -200,7 +204,7 @@ class Fold:
         self.version += self._budgets.set(accounts)
 
     def _handle(self, handler: Handler, event: Event) -> None:
-        changed = handler(event, self._recorded_at(event.context, event.at))
+        changed = handler(event, self._recorded_at(event.context, event.first_at))
         if self._sessions.forgotten:
             self._purge()
         if changed is not None:
@@ -250,34 +254,34 @@ class Fold:
             session.agent = session.agent or context.agent
         return payer
 
-    def _new_book(self, payer: _Payer, key: BookKey, event: Event) -> Book:
+    def _new_book(self, payer: _Payer, key: BookKey, context: Context, at: int) -> Book:
         if payer.who is None:
             return Book((), ())
-        return self._wirings.book(payer.who, key, self._recorded_at(event.context, event.at))
+        return self._wirings.book(payer.who, key, self._recorded_at(context, at))
 
     def _oddly(self, event: Event, payer: _Payer) -> None:
         """Count what is special about a call or charge."""
         if payer.who is None:
             return
-        at = self._recorded_at(event.context, event.at)
-        cost = event.cost or 0
+        at = self._recorded_at(event.context, event.first_at)
+        payer.session.last = event.at
         if payer.shared is not None:
             self._overflow(event, payer.shared, at)
         elif payer.odd:
             self._stray(event, payer.who, at)
-        if cost > event.held > 0 and event.kind in TRUE:
+        overrun = event.overrun
+        if overrun:
             names = self._names.labels(payer.who, event.request, event.status)
-            self._add("overrun_usd_total", cost - event.held, names, at)
-        data = event.data
-        if data is not None and "waited_us" in data:
-            self._notes.waited(data, at)
+            self._add("overrun_usd_total", overrun, names, at)
+        for kind, waited_us in event.waits:
+            self._notes.waited(kind, waited_us, at)
 
     def _stray(self, event: Event, who: Who, at: int) -> None:
         """Count a call outside any session."""
         names = self._names.labels(who, event.request, event.status)
         names["reason"] = label_text(str((event.data or {}).get("unattributed", "no_scope")))
         if event.kind in FINISHED:
-            self._add("unattributed_calls_total", 1, names, at)
+            self._add("unattributed_calls_total", event.times, names, at)
         if event.cost is not None:
             self._add("unattributed_cost_usd_total", event.cost, names, at)
 
@@ -287,8 +291,8 @@ class Fold:
         shared.tokens += sum(event[8:13])
         shared.fresh = False
         if event.kind in FINISHED:
-            shared.calls += 1
-            self._wirings.overflow("session", at).add(1)
+            shared.calls += event.times
+            self._wirings.overflow("session", at).add(event.times)
 
     def _purge(self) -> None:
         for session in self._sessions.forgotten:

@@ -1,7 +1,6 @@
 """Notes: what was denied, warned of, moved and handed over, counted as it happens. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from spendtree.event import Event, Kind
 from spendtree.metrics.ends import Handler
@@ -24,10 +23,9 @@ class Notes:
             Kind.MESSAGE: self._handed_over,
         }
 
-    def waited(self, data: Mapping[str, Any], at: int) -> None:
-        """Observe how long a call waited for money."""
-        kind = label_text(str(data.get("waited_at", "")))
-        self._add("hold_wait_seconds", int(data["waited_us"]), {"kind": kind}, at)
+    def waited(self, kind: str, waited_us: int, at: int) -> None:
+        """Observe how long a call waited for money, at which kind of account."""
+        self._add("hold_wait_seconds", waited_us, {"kind": label_text(kind)}, at)
 
     def _denied(self, event: Event, at: int) -> None:
         names = self._names.labels(self._names.who(event.context), event.request, event.status)
@@ -35,7 +33,8 @@ class Notes:
         names["kind"] = label_text(str(data.get("kind", "")))
         names["reason"] = names["status"]
         would = data.get("would")
-        self._add("would_deny_calls_total" if would else "denied_calls_total", 1, names, at)
+        name = "would_deny_calls_total" if would else "denied_calls_total"
+        self._add(name, event.times, names, at)
         session = self._sessions.find(event.context.session)
         if session is not None and session.caps and not would:
             cap = session.caps.get(str(data.get("account", "")))
@@ -67,14 +66,14 @@ class Notes:
         data = event.data or {}
         source = self._agent(event.context.agent)
         names = {"source": source, "target": self._agent(data.get("target")), "agent": source}
-        self._add("messages_total", 1, names, at)
+        self._add("messages_total", event.times, names, at)
         self._add("message_tokens_total", event.input_tokens, names, at)
         if event.cost is not None:
             self._add("message_cost_usd_total", event.cost, names, at)
         violation = data.get("violation")
         if violation:
             names["kind"] = label_text(str(violation.get("kind", "")))
-            self._add("contract_violations_total", 1, names, at)
+            self._add("contract_violations_total", event.times, names, at)
             excess = int(violation.get("excess", 0))
             self._add("contract_excess_tokens_total", excess, names, at)
 

@@ -110,14 +110,14 @@ class MemoryStore:
         """Record the end of a run and give back what it reserved."""
         self._check_process()
         with self._lock:
-            if self._is_replay(event):
-                return False
+            fresh = not self._is_replay(event)
             if self._reservations.pop(event.id, None) is not None:
                 session, envelope = self._path(reservation)
                 after = rules.release(session, envelope)
                 self._balances.update(zip(reservation, after, strict=True))
-            self._record(event)
-            return True
+            if fresh:
+                self._record(event)
+            return fresh
 
     def hold(
         self,

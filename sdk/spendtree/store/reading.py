@@ -12,6 +12,7 @@ from spendtree.store.books import to_balance
 from spendtree.store.database import Database
 from spendtree.store.names import Execute, Readings
 from spendtree.store.protocol import START, Cursor, Page, Totals
+from spendtree.store.rollups import ROLLED
 from spendtree.store.rows import SELECT_EVENT, to_events
 from spendtree.store.statements import BALANCE_COLUMNS
 from spendtree.store.text import storable
@@ -38,6 +39,10 @@ FROM event WHERE kind IN (5,6,7,9)
 
 EPOCH = "SELECT coalesce(max(epoch), 0) FROM pruning"
 MOVED = "SELECT 1 FROM pruning WHERE epoch > ?1 AND low <= ?2 AND ?2 < high LIMIT 1"
+
+
+NEVER = 2**63 - 1
+"""The epoch of those to whom pruning makes no difference."""
 
 
 class _Place(NamedTuple):
@@ -89,12 +94,14 @@ class Reading:
             if Kind.CALL not in kinds:
                 where.append("kind <> 5")  # said again: it makes the partial index usable
         condition = f"{' AND '.join(where)} ORDER BY seq LIMIT {PAGE}"
+        # Of other kinds than these pruning moves nothing.
+        moves = kinds is None or not ROLLED.isdisjoint(kinds)
         place, full = _Place(0, 0), True
         while full:
             page, epoch = self._page(condition, values, place)
             yield from page
             full = len(page) == PAGE
-            place = _Place(page[-1].seq if page else place.seq, epoch)
+            place = _Place(page[-1].seq if page else place.seq, epoch if moves else NEVER)
 
     def find(self, id: bytes, kind: int) -> Event | None:
         """Return the event of that id and kind."""

@@ -19,7 +19,7 @@ MEMBERS_MAX = 200
 """Events that become one at a time: what one short transaction takes in."""
 
 _MONEY_MAX = 2**62
-_ROLLED = frozenset((Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT, Kind.DENIED, Kind.TOOL, Kind.MESSAGE))
+ROLLED = frozenset((Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT, Kind.DENIED, Kind.TOOL, Kind.MESSAGE))
 _ENDS = (Kind.SESSION_OPENED, Kind.SESSION_CLOSED)
 _TOLD = ("unattributed", "name", "kind", "account", "would", "spawn", "target")
 """What the data of events says that figures are told apart by; a violation's kind is, too."""
@@ -54,7 +54,7 @@ class Roller:
             # When an import was recorded holds for all that follows, so its event stays; so does
             # the refusal that is all there is of a run.
             unstarted = "spawn" in data and event.context.run
-            if event.kind in _ROLLED and "recorded" not in data and not unstarted:
+            if event.kind in ROLLED and "recorded" not in data and not unstarted:
                 groups.setdefault(self._key(event, data), []).append(event)
         merges = [merge for group in groups.values() if len(group) > 1 for merge in _parts(group)]
         return sorted(merges, key=lambda merge: merge.first.seq)

@@ -72,11 +72,11 @@ class AccountVerbs(Reading):
         """Record the end of a run and give back what it reserved."""
 
         def verb(execute: Execute) -> bool:
-            if self._is_replay(event):
-                return False
+            fresh = not self._is_replay(event)
             self._books.release(execute, reservation, event.id)
-            self._insert(execute, event)
-            return True
+            if fresh:
+                self._insert(execute, event)
+            return fresh
 
         return self._verb(verb)
 
