@@ -21,6 +21,7 @@ from spendtree.account import Balance
 from spendtree.event import Event, Kind
 from spendtree.scope import Scope
 from spendtree.testing import FrozenClock, assert_books_balance, assert_spent
+from tests.sdk.patience import until
 
 PRICES = {"m": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"}}
 CENT = 10_000_000_000
@@ -192,8 +193,7 @@ def test_a_call_that_waited_into_the_next_period_is_held_in_that_one() -> None:
         waiter = threading.Thread(target=wait)
         waiter.start()
         holding.wait()
-        while not tracker.lines:
-            pass
+        until(lambda: tracker.lines)
         clock.advance(1)  # November's money is still held: only December's can pay
         waiter.join()
         first.record(Usage(500, 500))
@@ -368,8 +368,7 @@ def test_a_ceiling_that_is_raised_lets_go_on_who_waits_for_money() -> None:
         first = session.call("m", input_tokens=1000, max_output_tokens=1000).__enter__()
         waiter = threading.Thread(target=spend, args=(session,))
         waiter.start()
-        while not tracker.lines:
-            pass
+        until(lambda: tracker.lines)
         session.set_ceiling("0.04")
         waiter.join()
         first.record(Usage(1000, 1000))
@@ -517,6 +516,31 @@ def test_a_session_whose_start_is_recorded_late_has_its_caps_from_then_on(
     assert error.value.account == "customer/2026-11-23/x"
     assert balance(tracker, "session/s") == Balance(2 * CENT, 2 * CENT)
     session.close()
+
+
+def test_a_session_that_nobody_called_in_is_recorded_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tracker = made("memory:", at(2026, 11, 23))
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker.store, "open", unreachable)
+        session = tracker.session("s").open()
+    session.close()
+    assert [event.kind for event in events(tracker)] == [Kind.SESSION_OPENED, Kind.SESSION_CLOSED]
+
+
+def test_an_envelope_that_could_not_be_opened_is_opened_with_its_cap_by_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tracker = made("memory:", at(2026, 11, 23), modes={"envelope": "warn"})
+    with tracker.session("s") as session:
+        with monkeypatch.context() as patch:
+            patch.setattr(tracker.store, "open", unreachable)
+            session.agent("a", envelope="0.01").open()
+        with session.agent("a") as run:
+            assert run.context.path == ("session/s",)
+        with session.agent("a", envelope="0.02"):
+            assert balance(tracker, "envelope/s/a") == Balance(2 * CENT)
 
 
 @pytest.mark.parametrize(

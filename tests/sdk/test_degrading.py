@@ -22,6 +22,7 @@ from spendtree.call import Call, CallOptions
 from spendtree.event import Event, Kind
 from spendtree.scope import Scope
 from spendtree.testing import FakeProvider, assert_books_balance, assert_calls, assert_spent
+from tests.sdk.patience import until
 
 PRICES: dict[str, dict[str, Any]] = {
     "m": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"},
@@ -73,8 +74,7 @@ def test_wait_waits_until_open_calls_give_money_back_and_notes_how_long() -> Non
         first = run.call("m", **TWO_CENTS).__enter__()
         waiter = threading.Thread(target=spend, args=(run,))
         waiter.start()
-        while not tracker.lines:
-            pass
+        until(lambda: tracker.lines)
         first.record(Usage(500, 500))
         first.__exit__(None, None, None)
         waiter.join()

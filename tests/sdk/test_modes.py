@@ -18,6 +18,7 @@ from spendtree.account import Balance
 from spendtree.event import Event, Kind
 from spendtree.scope import Scope
 from spendtree.testing import FrozenClock, assert_books_balance, assert_spent
+from tests.sdk.patience import until
 
 PRICES = {"m": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"}}
 CENT = 10_000_000_000
@@ -185,12 +186,12 @@ def test_who_asks_at_an_enforced_account_stands_in_line_there_although_another_o
             spend(session, 1)
             order.append(1)
 
-        threads = []
-        for number, work in enumerate((large, small), 1):
-            threads.append(threading.Thread(target=work))
-            threads[-1].start()
-            while sum(map(len, tracker.lines._lines.values())) < number:
-                pass
+        waiters = tracker.lines._lines
+        threads = [threading.Thread(target=work) for work in (large, small)]
+        threads[0].start()
+        until(lambda: sum(map(len, waiters.values())) == 1)
+        threads[1].start()
+        until(lambda: sum(map(len, waiters.values())) == 2)
         session.set_ceiling("0.08")
         for thread in threads:
             thread.join()

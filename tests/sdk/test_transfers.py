@@ -22,6 +22,7 @@ from spendtree.account import Balance
 from spendtree.event import Kind
 from spendtree.scope import Scope
 from spendtree.testing import assert_books_balance, assert_spent
+from tests.sdk.patience import until
 
 PRICES = {"m": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"}}
 CENT = 10_000_000_000
@@ -159,8 +160,7 @@ def test_who_waits_at_an_envelope_goes_on_when_money_is_moved_there() -> None:
             held = run.call("m", input_tokens=1000, max_output_tokens=1000).__enter__()
             waiter = threading.Thread(target=spend, args=(run,))
             waiter.start()
-            while not tracker.lines:
-                pass
+            until(lambda: tracker.lines)
             session.transfer("rich", "a", "0.02")
             waiter.join()
             held.record(Usage(1000, 1000))
