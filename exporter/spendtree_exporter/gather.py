@@ -162,7 +162,7 @@ class Gatherer:
     def _load(self, spans: Iterable[SpanRecord]) -> bool:
         terms = Terms(prices=self._prices, origin="import", now_us=time.time_ns() // 1000)
         try:
-            loader = Loader(self._store, terms)
+            loader = Loader(self._store, terms, live=True)
             for session in sort(spans).sessions:
                 loader.add(session)
             loader.flush()

@@ -10,7 +10,7 @@ import pytest
 
 from spendtree.account import session_account
 from spendtree.event import Context, Event, Kind, Request, derived_id
-from spendtree.ingest import import_files
+from spendtree.ingest import Loader, SpanRecord, Terms, parse, sort
 from spendtree.metrics import Fold, Limits
 from spendtree.pricing import PriceBook
 from spendtree.store import Store, open_store
@@ -112,20 +112,27 @@ def test_an_imported_call_is_born_when_it_was_imported_not_when_it_happened() ->
     assert shown(fold) == at_time(NOON + HOLD, first, second)
 
 
-def test_what_is_imported_into_a_store_that_is_followed_begins_at_zero(tmp_path: Path) -> None:
-    store, file = MemoryStore(), tmp_path / "old.jsonl"
-    file.write_text(
-        '{"kind": "LLM", "trace_id": "t1", "span_id": "3", "model": "m", '
-        '"start": "2026-01-01T00:00:01Z", "end": "2026-01-01T00:00:03Z", '
-        '"usage": {"input_tokens": 7, "output_tokens": 3}, "usage_semantics": "inclusive"}\n'
+@pytest.mark.parametrize("live", [True, False])
+def test_received_spans_begin_at_zero_and_a_files_past_does_not(live: bool) -> None:
+    """What has just arrived must be seen beginning; a backfill did not happen now."""
+    span = (
+        b'{"kind": "LLM", "trace_id": "t1", "span_id": "3", "model": "m", '
+        b'"start": "2026-01-01T00:00:01Z", "end": "2026-01-01T00:00:03Z", '
+        b'"usage": {"input_tokens": 7, "output_tokens": 3}, "usage_semantics": "inclusive"}'
     )
+    store = MemoryStore()
     follower = Follower(store)
     follower.step()
 
-    import_files(store, [file], prices=PriceBook())
+    now = time.time_ns() // 1000
+    loader = Loader(store, Terms(prices=PriceBook(), origin="import", now_us=now), live=live)
+    spans = [found for found in parse(span) if isinstance(found, SpanRecord)]
+    for session in sort(spans).sessions:
+        loader.add(session)
+    loader.flush()
     follower.step()
 
-    assert cost(shown(follower.fold), "calls_total") == ["0"]
+    assert cost(shown(follower.fold), "calls_total") == ["0" if live else "1"]
     follower.fold.tick(time.time_ns() // 1000 + HOLD)
     assert cost(shown(follower.fold), "calls_total") == ["1"]
 

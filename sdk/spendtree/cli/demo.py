@@ -68,6 +68,7 @@ def _serving(tracker: spendtree.Spendtree, listen: str) -> AbstractContextManage
     """Serve the store's metrics in a thread beside; the value is the URL."""
     # The exporter is an extra of its own, which the demo needs only here.
     try:
+        from spendtree.metrics import Fold  # noqa: PLC0415
         from spendtree_exporter.app import create_app  # noqa: PLC0415
         from spendtree_exporter.serve import parse_address, serving  # noqa: PLC0415
     except ModuleNotFoundError as missing:
@@ -75,7 +76,9 @@ def _serving(tracker: spendtree.Spendtree, listen: str) -> AbstractContextManage
             f"--serve needs {missing.name!r}: pip install 'spendtree[exporter]'"
         ) from None
     host, port = parse_address(listen)
-    return serving(create_app(tracker.store), host, port)
+    # Nobody scrapes a demo for a minute before looking: its counters show their values at once.
+    fold = Fold(tracker.store.id, birth_hold_us=0)
+    return serving(create_app(tracker.store, fold=fold), host, port)
 
 
 class _Demo:

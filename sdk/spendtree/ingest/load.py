@@ -129,12 +129,15 @@ class Loader:
     Into a store that knows a session (or, by its spans, the session that a trace was imported as)
     only what it lacks is booked: late calls, and the usage of calls that came without. If the
     session was closed already, it is closed again as continued, with its sums as they are then.
-    What is older than what was pruned is left out, by whole sessions: `refusal` says so.
+    What is older than what was pruned is left out, by whole sessions: `refusal` says so. `live`
+    spans have just happened: the counters they make are born when they arrive, while those of a
+    file's past show their value at once.
     """
 
-    def __init__(self, store: Store, terms: Terms) -> None:
+    def __init__(self, store: Store, terms: Terms, *, live: bool = False) -> None:
         self._store = store
         self._terms = terms
+        self._live = live
         self._empty = not store.read(limit=1).events
         self._pruned_before = store.pruned_before()
         self._too_old = 0
@@ -166,7 +169,7 @@ class Loader:
         accounts = self._accounts
         for first in range(0, len(self._events), BATCH):
             batch = self._events[first : first + BATCH]
-            new = self._store.load(accounts, _stamped(batch))
+            new = self._store.load(accounts, self._stamped(batch))
             self._new += new
             self._known += len(batch) - new
             accounts = []
@@ -250,13 +253,29 @@ class Loader:
                 self._store.adjust(event.id, event.cost, late)
                 new += 1
         booked = [event for event in fresh if (event.id, Kind.LAPSE) not in known]
-        new += self._store.load([account], _stamped(booked)) if booked else 0
+        new += self._store.load([account], self._stamped(booked)) if booked else 0
         self._known += len(converted.events) - new
         self._new += new
         closed = known.get((derived_id("session", session), Kind.SESSION_CLOSED))
         if new and closed is not None:
             again = self._closed_again(closed, fresh)
             self._new += self._store.load([account], [again])
+
+    def _stamped(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return live events of which the first, and each session's, say when they are recorded.
+
+        They are of the time when things happened; a counter that they make must know when it was
+        made, or nobody would see it begin.
+        """
+        if not self._live:
+            return events
+        now = time.time_ns() // 1000
+        return [
+            event._replace(data={**(event.data or {}), "recorded": now})
+            if not place or event.kind == Kind.SESSION_OPENED
+            else event
+            for place, event in enumerate(events)
+        ]
 
     def _closed_again(self, closed: Event, fresh: list[Event]) -> Event:
         session = closed.context.session
@@ -271,21 +290,6 @@ class Loader:
             closed.status,
             {"continued": True},
         )
-
-
-def _stamped(events: Sequence[Event]) -> list[Event]:
-    """Return events of which the first, and each session's, say when they are recorded.
-
-    Imported events are of the time when things happened; a counter that they make must know when
-    it was made, or nobody would see it begin.
-    """
-    now = time.time_ns() // 1000
-    return [
-        event._replace(data={**(event.data or {}), "recorded": now})
-        if not place or event.kind == Kind.SESSION_OPENED
-        else event
-        for place, event in enumerate(events)
-    ]
 
 
 def _is_news(event: Event, known: Mapping[tuple[bytes, int], Event]) -> bool:

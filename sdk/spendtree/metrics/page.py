@@ -70,7 +70,8 @@ over an hour nothing is left of it. The test that measures this is `tests/export
 Session series and gauges are exempt: they are read by value. For a session's spend use
 `max_over_time` or `last_over_time`, never `increase()`.
 
-Imported calls tell when they happened; they are born when they were imported.
+Calls imported from files are of the past: their counters show their value at once. Spans received
+over OTLP are born when they arrive.
 """
 
 _BOUNDS = """## How many series there are
