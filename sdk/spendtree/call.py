@@ -42,6 +42,9 @@ log = logging.getLogger("spendtree")
 
 NO_USAGE = Usage(0, 0)
 
+_new = tuple.__new__
+"""Makes a NamedTuple in half the time of its constructor: for what every call makes."""
+
 PURPOSE: ContextVar[str] = ContextVar("spendtree_purpose", default="work")
 """Why the calls made here are made, where they do not say it themselves."""
 
@@ -94,7 +97,7 @@ class Call:
     ) -> None:
         self.tracker = tracker
         self._scope = scope
-        self._request = Request(provider, model, purpose or PURPOSE.get())
+        self._request = _new(Request, (provider, model, purpose or PURPOSE.get()))
         self._asked = input_tokens, max_output_tokens
         self.input_tokens = input_tokens
         self.max_output_tokens = max_output_tokens
@@ -215,7 +218,7 @@ class Call:
             return None
         if tracker.unsettled:
             tracker.retry_unsettled()
-        if tracker.lines:
+        if tracker.lines.by_account:
             account = tracker.lines.busy(self._enforced())
             if account:
                 return self._behind(account)
@@ -503,27 +506,26 @@ class Call:
             cost = None if sheet is None else sheet.cost(usage, self._started)
             status = "ok" if error is None else "failed"
             data = self._data if error is None else self._with(error=type(error).__name__)
-            self._finish(
-                Event(
-                    0,
-                    Kind.CALL,
-                    at,
-                    self._id,
-                    self._context,
-                    self._request,
-                    cost,
-                    self._held,
-                    usage.input_tokens,
-                    usage.output_tokens,
-                    usage.cache_read_tokens,
-                    usage.cache_write_tokens,
-                    usage.cache_write_1h_tokens,
-                    usage.reasoning_tokens,
-                    status,
-                    self._started,
-                    data,
-                )
+            fields = (
+                0,
+                Kind.CALL,
+                at,
+                self._id,
+                self._context,
+                self._request,
+                cost,
+                self._held,
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cache_read_tokens,
+                usage.cache_write_tokens,
+                usage.cache_write_1h_tokens,
+                usage.reasoning_tokens,
+                status,
+                self._started,
+                data,
             )
+            self._finish(_new(Event, fields))
             return
         void = self._void or (not_billed(error) if error is not None else "")
         if void:

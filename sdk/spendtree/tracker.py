@@ -356,7 +356,7 @@ class Spendtree:
             session = None if scope is None else scope._session
             if session is not None and session.telling.active:
                 session.telling.after(settlement.warned)
-        if self.lines:
+        if self.lines.by_account:
             self.lines.wake(event.context.path)
 
     def money_moved(self, accounts: Sequence[str], session: Session) -> None:

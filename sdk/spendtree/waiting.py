@@ -33,16 +33,17 @@ class Lines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lines: dict[str, deque[Waiter]] = {}
+        self.by_account: dict[str, deque[Waiter]] = {}
+        """The lines that are not empty; asked by every call whether there are any."""
 
     def __bool__(self) -> bool:
         """Tell whether anybody waits."""
-        return bool(self._lines)
+        return bool(self.by_account)
 
     def busy(self, path: Iterable[str]) -> str:
         """Return the first account of the path at which somebody waits, else ""."""
         for account in path:
-            if account in self._lines:
+            if account in self.by_account:
                 return account
         return ""
 
@@ -50,7 +51,7 @@ class Lines:
         """Queue up at an account."""
         waiter = Waiter(account, wake)
         with self._lock:
-            self._lines.setdefault(account, deque()).append(waiter)
+            self.by_account.setdefault(account, deque()).append(waiter)
         return waiter
 
     def move(self, waiter: Waiter, account: str) -> None:
@@ -60,30 +61,30 @@ class Lines:
         self.leave(waiter)
         waiter.account = account
         with self._lock:
-            self._lines.setdefault(account, deque()).append(waiter)
+            self.by_account.setdefault(account, deque()).append(waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Go, with or without money; the next in line takes a look."""
         with self._lock:
-            line = self._lines.get(waiter.account)
+            line = self.by_account.get(waiter.account)
             if line is None or waiter not in line:
                 return
             line.remove(waiter)
             if not line:
-                del self._lines[waiter.account]
+                del self.by_account[waiter.account]
             following = line[0] if line else None
         if following is not None:
             following.wake()
 
     def is_first(self, waiter: Waiter) -> bool:
         """Tell whether it is this waiter's turn."""
-        line = self._lines.get(waiter.account)
+        line = self.by_account.get(waiter.account)
         return line is not None and line[0] is waiter
 
     def wake(self, path: Iterable[str]) -> None:
         """Tell the first in line at each account that money may be free."""
         with self._lock:
-            first = [self._lines[account][0] for account in path if account in self._lines]
+            first = [self.by_account[account][0] for account in path if account in self.by_account]
         for waiter in first:
             waiter.wake()
 

@@ -36,6 +36,9 @@ from spendtree.store.protocol import (
 )
 from spendtree.store.warnings import warned
 
+_new = tuple.__new__
+"""Makes a NamedTuple in half the time of its constructor: for what every call makes."""
+
 _ENDINGS = (Kind.CALL, Kind.LAPSE)
 
 
@@ -132,7 +135,8 @@ class MemoryStore:
         lenient: Collection[str] = (),
     ) -> Grant | Denial:
         """Reserve money at every account of the path, or nowhere."""
-        self._check_process()
+        if os.getpid() != self._pid:
+            self._check_process()
         with self._lock:
             if id in self._holds or id in self._ended:
                 return self._replayed_hold(id, context, request, amount, floor)
@@ -152,26 +156,31 @@ class MemoryStore:
                     standing += balance[4][1]
                 if standing:
                     self._conclude(before)
-                self._holds[id] = _Hold(context, request, granted, at)
+                self._holds[id] = _new(_Hold, (context, request, granted, at))
             return answer
 
     def settle(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         """End a hold with its true cost, or adjust one that lapsed."""
-        self._check_process()
+        if os.getpid() != self._pid:
+            self._check_process()
         with self._lock:
             hold = self._holds.pop(id, None)
             if hold is None:
                 return self._settled_before(id, cost, event)
             path, balances, held, reached = hold.context.path, self._balances, hold.amount, False
-            after = [rules.settle(balances[name], held, cost or 0) for name in path]
+            after, plain = [], True
+            for name in path:
+                settled = rules.settle(balances[name], held, cost or 0)
+                after.append(settled)
+                plain = plain and rules.is_plain(settled)
             ended = event.ended(Kind.CALL, cost, held)
             self._ended[id] = len(self._log)
             self._log.append(ended)
-            if all(map(rules.is_plain, after)):
+            if plain:
                 balances.update(zip(path, after, strict=True))
             else:
                 reached = self._write(self._path(path), after, ended)
-            return Settlement(Kind.CALL, cost, held, reached)
+            return _new(Settlement, (Kind.CALL, cost, held, reached))
 
     def void(self, id: bytes, event: Event) -> Settlement:
         """End a hold as surely not billed."""
