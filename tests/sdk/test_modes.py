@@ -186,7 +186,7 @@ def test_who_asks_at_an_enforced_account_stands_in_line_there_although_another_o
             spend(session, 1)
             order.append(1)
 
-        waiters = tracker.lines._lines
+        waiters = tracker.lines.by_account
         threads = [threading.Thread(target=work) for work in (large, small)]
         threads[0].start()
         until(lambda: sum(map(len, waiters.values())) == 1)
