@@ -1,11 +1,11 @@
 """A receiver that shows what Alertmanager sends: for the stack and for tests, not for production.
 
-Run it as `python alerts/receiver.py --listen 127.0.0.1:9095`. It needs nothing but Python, so that it
-runs in any image; it may therefore not import Spendtree.
+Run it as `python alerts/receiver.py --listen 127.0.0.1:9095`. It needs nothing but Python, so that
+it runs in any image; it may therefore not import Spendtree.
 
-`POST /slack` takes what Alertmanager would send to Slack (the text that a person reads), `POST
-/webhook` its plain payload (what a program reads). Each message is printed, and shown on `/` and, as
-JSON, on `/api/messages`, the newest first.
+`POST /slack` takes what Alertmanager would send to Slack (the text that a person reads), and `POST
+/webhook` its plain payload (what a program reads). Texts are printed, and shown on `/`; everything
+is on `/api/messages` as JSON, the newest first.
 """
 
 import argparse
@@ -27,50 +27,62 @@ MOST_BYTES = 4 << 20
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5">
 <title>Alerts received</title><style>
-body {{ font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+body {{ font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: auto; padding: 1rem }}
 article {{ border-left: 4px solid #888; padding: 0 1rem; margin: 1.5rem 0 }}
 article.firing {{ border-color: #c4162a }} article.resolved {{ border-color: #37872d }}
-pre {{ white-space: pre-wrap; font: inherit }} h2 {{ font-size: 1rem; margin: 0 }} p {{ color: #666 }}
+pre {{ white-space: pre-wrap; font: inherit }} h2 {{ font-size: 1rem; margin: 0 }}
+p {{ color: #666 }}
 </style></head><body><h1>Alerts received</h1>{messages}</body></html>
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One notification: when and how it came, firing or resolved, and its text."""
+    """One notification: when it came, by which door, for whom, firing or resolved, its text."""
 
     time: str
     door: str
+    channel: str
     status: str
     title: str
     text: str
     payload: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.time}  {self.door}\n{self.title}\n{self.text}".rstrip()
+        return f"{self.time}  {self.channel}\n{self.title}\n{self.text}".rstrip()
 
 
-def from_slack(payload: dict[str, Any]) -> tuple[str, str, str]:
-    """Return status, title and text of a Slack message as Alertmanager writes it."""
+def from_slack(payload: dict[str, Any]) -> dict[str, str]:
+    """Return channel, status, title and text of a Slack message as Alertmanager writes it."""
     attachments = payload.get("attachments") or [{}]
     first = attachments[0]
     # Slack messages carry no status; the colour is what tells a resolved one from a firing one.
     status = "resolved" if first.get("color") == "good" else "firing"
     text = "\n".join(str(one.get("text", "")) for one in attachments)
-    return status, str(first.get("title", "")), text
+    return {
+        "channel": str(payload.get("channel", "")),
+        "status": status,
+        "title": str(first.get("title", "")),
+        "text": text,
+    }
 
 
-def from_webhook(payload: dict[str, Any]) -> tuple[str, str, str]:
-    """Return status, title and text of Alertmanager's own payload: one line per alert."""
-    status, alerts = str(payload.get("status", "")), payload.get("alerts", [])
+def from_webhook(payload: dict[str, Any]) -> dict[str, str]:
+    """Return the same of Alertmanager's own payload: one line per alert."""
+    receiver, status, alerts = payload["receiver"], payload["status"], payload["alerts"]
     lines = [
         f"{alert['status']}: " + ", ".join(f"{k}={v}" for k, v in sorted(alert["labels"].items()))
         for alert in alerts
     ]
-    return status, f"{status}, receiver {payload.get('receiver', '')}", "\n".join(lines)
+    return {
+        "channel": receiver,
+        "status": status,
+        "title": f"{status}: {len(alerts)} of {receiver}",
+        "text": "\n".join(lines),
+    }
 
 
-DOORS: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
+DOORS: dict[str, Callable[[dict[str, Any]], dict[str, str]]] = {
     "/slack": from_slack,
     "/webhook": from_webhook,
 }
@@ -105,14 +117,11 @@ class Receiver(ThreadingHTTPServer):
 
     def take(self, door: str, payload: dict[str, Any]) -> None:
         """Keep and tell one message."""
-        status, title, text = DOORS[door](payload)
         message = Message(
             time=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             door=door,
-            status=status,
-            title=title,
-            text=text,
             payload=payload,
+            **DOORS[door](payload),
         )
         with self._lock:
             self._messages.append(message)
@@ -165,9 +174,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def article(message: Message) -> str:
     """Return one message as HTML; everything in it comes from outside."""
-    title, time, text = map(html.escape, (message.title, message.time, message.text))
-    kind = html.escape(message.status, quote=True)
-    return f'<article class="{kind}"><h2>{title}</h2><p>{time}</p><pre>{text}</pre></article>'
+    title, text = html.escape(message.title), html.escape(message.text)
+    kind, when = html.escape(message.status), html.escape(f"{message.time} {message.channel}")
+    return f'<article class="{kind}"><h2>{title}</h2><p>{when}</p><pre>{text}</pre></article>'
 
 
 def main(arguments: list[str] | None = None) -> None:
