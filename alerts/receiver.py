@@ -179,21 +179,27 @@ def article(message: Message) -> str:
     return f'<article class="{kind}"><h2>{title}</h2><p>{when}</p><pre>{text}</pre></article>'
 
 
+def print_text(message: Message) -> None:
+    """Print a message as a person reads it; the plain payload would say it all twice."""
+    if message.door == "/slack":
+        print(f"\n{message}", flush=True)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, printing what comes."""
     parser = argparse.ArgumentParser(description="Show what Alertmanager sends.")
     parser.add_argument("--listen", default="127.0.0.1:9095", metavar="HOST:PORT")
     host, _, port = parser.parse_args(arguments).listen.rpartition(":")
-    # The plain payload repeats what the text says: printed, every alert would stand there twice.
-    with Receiver(
-        host or "0.0.0.0",
-        int(port),
-        tell=lambda message: message.door == "/slack" and print(f"\n{message}", flush=True),
-    ) as server:
-        # shutdown() waits for serve_forever(), which runs in the thread that the signal interrupts.
+    with Receiver(host or "0.0.0.0", int(port), tell=print_text) as server:
         stop = threading.Thread(target=server.shutdown)
+
+        def ended(*_: object) -> None:
+            # shutdown() waits for serve_forever(), which runs in the thread that is interrupted.
+            if not stop.is_alive():
+                stop.start()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.is_alive() or stop.start())
+            signal.signal(number, ended)
         print(f"listening on {server.url}", file=sys.stderr, flush=True)
         server.serve_forever()
 
