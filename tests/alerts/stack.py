@@ -3,6 +3,7 @@
 With the shipped rules, routes and templates; an hour of them is a minute here.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,3 +86,13 @@ def _prometheus(folder: Path, exporter: str, alertmanager: str) -> Path:
     target = {"targets": [alertmanager.removeprefix("http://")]}
     document["alerting"]["alertmanagers"] = [{"static_configs": [target]}]
     return shipped.write(folder / "prometheus.yml", document)
+
+
+def complaints(folder: Path) -> list[str]:
+    """Return what Prometheus and Alertmanager have warned of, a rule that failed among it."""
+    return [
+        line
+        for log in (folder / "prometheus.log", folder / "alertmanager.log")
+        for line in log.read_text("utf-8").splitlines()
+        if re.search(r"level=(warn|error)", line, re.IGNORECASE)
+    ]

@@ -14,7 +14,7 @@ import pytest
 from alerts.receiver import Message
 from tests.alerts import loads
 from tests.alerts.running import asked, until
-from tests.alerts.stack import Stack, stack
+from tests.alerts.stack import Stack, complaints, stack
 
 Fact = tuple[str, str]
 """An alert's name and whom it is about."""
@@ -110,6 +110,7 @@ def test_trouble_is_told_to_whom_it_concerns_until_it_is_over_and_health_to_nobo
         assert fired(good) == set()
         assert_alerts_could_have_fired(good)
         assert good.receiver.messages() == []
+        assert complaints(tmp_path / "bad") + complaints(tmp_path / "good") == []
 
     (tmp_path / "messages.txt").write_text("\n\n\n".join(map(str, bad.texts())), "utf-8")
     assert_sessions_came_together(bad)

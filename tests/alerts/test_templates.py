@@ -141,7 +141,9 @@ def test_what_is_over_says_since_when_and_how_long_it_was(version: str, tmp_path
     assert render("text", alerts, tmp_path, version).splitlines()[0] == (
         f"• customer acme, team search, session {SESSION}: over at Nov 26, 02:40 UTC, after 27m12s"
     )
+    assert "silence" not in render("text", alerts, tmp_path, version)
     assert render("color", alerts, tmp_path, version) == "good"
+    assert render("title", [*alerts, *alerts], tmp_path, version).endswith("team search (2 over)")
 
 
 @in_both_versions
