@@ -50,13 +50,14 @@ class Stack:
 
 
 @contextmanager
-def stack(folder: Path, config: dict[str, Any]) -> Iterator[Stack]:
+def stack(folder: Path, config: dict[str, Any], *, version: str = "system") -> Iterator[Stack]:
     """Run the chain over an empty store; `config` is the spendtree.yaml of its exporter."""
     store = f"sqlite:///{folder / 'spend.db'}"
     folder.mkdir(parents=True, exist_ok=True)
     open_store(store).close()
     settings = shipped.write(folder / "spendtree.yaml", {**SETTINGS, **config})
-    prometheus, alertmanager = program("prometheus"), program("prometheus-alertmanager")
+    prometheus = program("prometheus", version)
+    alertmanager = program("prometheus-alertmanager", version)
     with (
         running.exporter(store, folder, "--config.file", str(settings)) as exporter,
         running.receiver() as receiver,
