@@ -22,6 +22,7 @@ THRESHOLD_RULES = "rules/thresholds.yml"
 SCRAPES = "prometheus.yml"
 PROMETHEUS_RULE = "kubernetes/prometheusrule.yaml"
 
+_FOR_USERS = (".md", ".tmpl", ".yaml", ".yml")
 _NOT_FOR_USERS = ("tests",)
 """Folders of `alerts/` that test the rules as they are, not somebody's own."""
 
@@ -92,8 +93,7 @@ def files(
 def _read(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        hidden = name.parts[0] in _NOT_FOR_USERS or any(part[0] in "._" for part in name.parts)
-        if path.is_file() and not hidden:
+        if path.suffix in _FOR_USERS and name.parts[0] not in _NOT_FOR_USERS:
             yield name.as_posix(), path.read_text("utf-8")
 
 
@@ -105,7 +105,9 @@ def threshold_rules(own: Mapping[str, Decimal]) -> str:
     """Return the recording rules that give every threshold; `own` are not the defaults."""
     rules = [
         _THRESHOLD.format(
-            name=name, value=f"{own.get(name, each.default):f}", reason=each.reason.capitalize()
+            name=name,
+            value=f"{own.get(name, each.default):f}",
+            reason=each.reason[:1].upper() + each.reason[1:],
         )
         for name, each in THRESHOLDS.items()
     ]
@@ -120,14 +122,15 @@ def prometheus_rule(rule_files: list[str]) -> str:
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
         "metadata": {"name": "spendtree", "labels": {"app.kubernetes.io/name": "spendtree"}},
-        "spec": {"groups": [group for text in rule_files for group in _groups(text)]},
+        "spec": {"groups": [group for text in rule_files for group in groups(text)]},
     }
     body = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=100)
     return _PROMETHEUS_RULE_HEAD + str(body)
 
 
-def _groups(text: str) -> list[dict[str, Any]]:
+def groups(text: str) -> list[dict[str, Any]]:
+    """Return the groups of a rule file."""
     import yaml  # noqa: PLC0415
 
-    groups: list[dict[str, Any]] = yaml.safe_load(text)["groups"]
-    return groups
+    found: list[dict[str, Any]] = yaml.safe_load(text)["groups"]
+    return found
