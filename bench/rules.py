@@ -1,14 +1,17 @@
 """Measures a round of all alerting and recording rules in a real Prometheus, over 50,000 series.
 
 Time is divided: a scrape and a round are a second instead of fifteen, and the rules' hour is four
-minutes. So every window of an hour holds as many samples as it does in earnest, after five minutes.
-(The windows of six hours and more fill by a fifth; they read what is recorded, which is few series.)
+minutes. So every window of an hour holds as many samples as it does in earnest, after five
+minutes. (Those of six hours and more fill by a fifth; they read what is recorded, which is little.)
 The exporter's place is taken by a page of the same fold, since that is not what is measured.
 """
 
 import gzip
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -61,16 +64,21 @@ def figures(quick: bool = False) -> list[Figure]:
     with TemporaryDirectory() as name, _page(fold, calls) as port:
         folder = Path(name)
         _write(folder, port)
-        with _prometheus(folder) as api:
+        with _prometheus(folder) as (process, api):
             threading.Event().wait(45 if quick else 300)
             seen = _asked(api, 'count({__name__=~"spendtree_.*"})')
             recorded = _asked(api, 'count({__name__=~".+:spendtree_.+:.+"})')
             took = list(_rounds(api))
+            busy, rounds = _work(process, api)
+            _forget_rules(folder, process)
+            idle, _ = _work(process, api)
     return [
         Figure("rules: series that are scraped", seen, "series"),
         Figure("rules: series that are recorded", recorded, "series"),
-        Figure("rules: a round of all of them", median(took), "s", TARGET_SECONDS),
-        Figure("rules: the longest round", max(took), "s"),
+        Figure("rules: a round of all of them, by the clock", median(took), "s", TARGET_SECONDS),
+        Figure(
+            "rules: a round of all of them, of a core", (busy - idle) / rounds, "s", TARGET_SECONDS
+        ),
     ]
 
 
@@ -137,7 +145,7 @@ def _write(folder: Path, port: int) -> None:
 
 
 @contextmanager
-def _prometheus(folder: Path) -> Iterator[str]:
+def _prometheus(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     program = shutil.which("prometheus")
     if program is None:
         raise FileNotFoundError("no prometheus: apt-get install -y prometheus")
@@ -151,7 +159,7 @@ def _prometheus(folder: Path) -> Iterator[str]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        yield f"http://{_address(log)}/api/v1"
+        yield process, f"http://{_address(log)}/api/v1"
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -179,6 +187,40 @@ def _rounds(api: str) -> Iterator[float]:
         ]
         assert not faults, faults[0]
         yield sum(group["evaluationTime"] for group in groups)
+
+
+def _work(process: subprocess.Popen[bytes], api: str) -> tuple[float, float]:
+    """Return the seconds of a core that a quarter of a minute takes, and how many rounds it had.
+
+    Unlike the clock this hardly depends on what else the machine does.
+    """
+    before, evaluated = _cpu_seconds(process.pid), _evaluations(api)
+    threading.Event().wait(ROUNDS)
+    rules = sum(len(group["rules"]) for group in _got(f"{api}/rules")["data"]["groups"])
+    rounds = (_evaluations(api) - evaluated) / max(rules, 1)
+    return _cpu_seconds(process.pid) - before, rounds
+
+
+def _evaluations(api: str) -> float:
+    """Return how many rules Prometheus has evaluated since it started."""
+    with urllib.request.urlopen(api.replace("/api/v1", "/metrics"), timeout=60) as answer:
+        text = answer.read().decode()
+    return sum(
+        map(float, re.findall(r"^prometheus_rule_evaluations_total\{.*\} (\S+)$", text, re.M))
+    )
+
+
+def _forget_rules(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """Let Prometheus go on scraping, and evaluate nothing."""
+    for path in (folder / "rules").iterdir():
+        path.unlink()
+    process.send_signal(signal.SIGHUP)
+    threading.Event().wait(5)
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _asked(api: str, query: str) -> float:
