@@ -207,7 +207,7 @@ class Session:
         for tried in range(1, MOST_TRIES + 1):
             output_tokens = random.randint(*output)
             if overrun and random.random() < overrun:
-                output_tokens += output[1]
+                output_tokens += 3 * output[1]
             usage = spendtree.Usage(random.randint(*fresh), output_tokens, cache_read_tokens=cached)
             failure = _failure(random) if tried < MOST_TRIES and random.random() < trouble else None
             try:
