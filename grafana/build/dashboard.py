@@ -125,7 +125,7 @@ def _built(board: Board) -> Any:
     return found
 
 
-class _Placed:
+class _Placed(Builder[Panel]):
     """A panel at its place. The SDK's own placing takes x=0, y=0 for not placed."""
 
     def __init__(self, panel: Builder[Panel], place: GridPos) -> None:

@@ -1,21 +1,26 @@
 """Overview: how much, by whom, how near the limit, and what has changed."""
 
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.dashboard import Panel
+
 from grafana.build import colours
 from grafana.build.dashboard import Board, Line, Section
 from grafana.build.panels import (
     COUNT,
+    LIMIT_LINE,
     RATIO,
+    SESSION_LINK,
+    SEVERITIES,
     TIMES,
     USD,
     About,
     Column,
     Query,
     graph,
-    ranking,
     stat_of,
     table_of,
 )
-from grafana.build.queries import grown, per_hour, rate, recorded, select, share, threshold, total
+from grafana.build.queries import grown, per_hour, rate, recorded, select, share, threshold
 
 COST = select("cost_usd_total")
 
@@ -31,7 +36,8 @@ USED = recorded("budget:spendtree_budget_used_usd:max", MONTHLY)
 LIMIT = recorded("budget:spendtree_budget_limit_usd:max", MONTHLY)
 PROJECTED = recorded("budget:spendtree_budget_projected_usd:max", MONTHLY)
 
-FIRING = 'ALERTS{alertname=~"Spendtree.*", alertstate="firing"}'
+FIRING = 'alertname=~"Spendtree.*", alertstate="firing"'
+URGENT = f'ALERTS{{{FIRING}, severity!="info"}}'
 
 _top = Line(
     4,
@@ -121,7 +127,7 @@ _top = Line(
                     COUNT,
                     0,
                 ),
-                f'count({FIRING.replace("}", ", severity!=" + chr(34) + "info" + chr(34) + "}")}) or vector(0)',
+                f"count({URGENT}) or vector(0)",
                 thresholds=colours.steps(1, 3),
             ),
         ),
@@ -156,9 +162,7 @@ _second = Line(
                     RATIO,
                     1,
                 ),
-                share(
-                    grown(select("envelopes_exhausted_total")), grown(select("envelopes_total"))
-                ),
+                share(grown(select("envelopes_exhausted_total")), grown(select("envelopes_total"))),
                 thresholds=colours.steps(0.05, 0.1),
             ),
         ),
@@ -202,7 +206,7 @@ _second = Line(
 )
 
 
-def _spend(by: str, title: str, description: str) -> object:
+def _spend(by: str, title: str, description: str) -> Builder[Panel]:
     return graph(
         About(title, description, USD, 2),
         [Query(per_hour(rate(COST, by)), "{{" + by + "}}")],
@@ -210,3 +214,188 @@ def _spend(by: str, title: str, description: str) -> object:
         calcs=("mean", "lastNotNull"),
         interval="1m",
     )
+
+
+_who = Section(
+    "Who spends it",
+    [
+        Line(
+            8,
+            [
+                (
+                    12,
+                    _spend(
+                        "customer",
+                        "Spend per hour by customer",
+                        "Whose money it is. If one grows alone, look at their sessions; if all do, at "
+                        "the models and agents beside this.",
+                    ),
+                ),
+                (
+                    12,
+                    _spend(
+                        "agent",
+                        "Spend per hour by agent",
+                        "What each role itself spends, without what it spawns. If one has grown, its "
+                        "prompts, its model or the number of its runs have: see “Efficiency”. "
+                        "Without a name is what no agent made.",
+                    ),
+                ),
+            ],
+        ),
+        Line(
+            8,
+            [
+                (
+                    12,
+                    _spend(
+                        "model",
+                        "Spend per hour by model",
+                        "What is paid to providers. If a dear model has grown, see on “Efficiency” "
+                        "which role asks it, and whether a cheaper one would do.",
+                    ),
+                ),
+                (
+                    12,
+                    graph(
+                        About(
+                            "Spend per hour by level",
+                            "How deep in the tree it is spent: 1 is the coordinator, 2 its sub-agents, "
+                            "0 what is outside any agent. If the deep levels grow, agents spawn more "
+                            "than they used to: give them a max_cost.",
+                            USD,
+                            2,
+                        ),
+                        [Query(per_hour(rate(COST, "level")), "level {{level}}")],
+                        stacked=True,
+                        calcs=("mean", "lastNotNull"),
+                        interval="1m",
+                    ),
+                ),
+            ],
+        ),
+    ],
+)
+
+_DAY = f"sum by (customer) (sum_over_time({HOURS}[1d:1h]))"
+_SAME_DAY = f"sum by (customer) (sum_over_time({HOURS}[1d:1h] offset 1w))"
+
+_changed = Section(
+    "What has changed",
+    [
+        Line(
+            8,
+            [
+                (
+                    12,
+                    table_of(
+                        About(
+                            "Changes since last week",
+                            "Each customer's last 24 hours beside the same 24 hours a week before, the "
+                            "largest rise first. A rise is a reason to look at their sessions, a fall "
+                            "to ask whether their application still works. Prometheus must have kept "
+                            "eight days.",
+                            USD,
+                            2,
+                        ),
+                        [
+                            _DAY,
+                            _SAME_DAY,
+                            f"{_DAY} - {_SAME_DAY}",
+                            f"{_DAY} / ({_SAME_DAY} > 0) - 1",
+                        ],
+                        [
+                            Column("customer", "Customer"),
+                            Column("Value #A", "Last 24 h", USD, 2, 110),
+                            Column("Value #B", "A week before", USD, 2, 130),
+                            Column("Value #C", "Difference", USD, 2, 110),
+                            Column("Value #D", "Change", RATIO, 0, 90),
+                        ],
+                        sort="Difference",
+                    ),
+                ),
+                (
+                    12,
+                    table_of(
+                        About(
+                            "Which alerts fire?",
+                            "Spendtree's alerts that fire now, whoever is chosen above. Each has a runbook "
+                            "that says what it means and what to do, linked in its notification.",
+                            COUNT,
+                            0,
+                        ),
+                        [
+                            "sum by (alertname, severity, customer, team, agent, session) "
+                            f"(ALERTS{{{FIRING}}})"
+                        ],
+                        [
+                            Column("severity", "Severity", width=90, more=SEVERITIES),
+                            Column("alertname", "Alert", width=270),
+                            Column("customer", "Customer", width=100),
+                            Column("team", "Team", width=100),
+                            Column("agent", "Agent", width=120),
+                            Column("session", "Session", more=SESSION_LINK),
+                        ],
+                        sort="Severity",
+                        empty="none fires",
+                    ),
+                ),
+            ],
+        ),
+        Line(
+            7,
+            [
+                (
+                    12,
+                    graph(
+                        About(
+                            "Spend per hour, and a week before",
+                            "Everything that the customers chosen spend, with the same time last week "
+                            "behind it. Where both lines have one shape it is the usual day; a step that "
+                            "last week did not have is a release, a new customer or a loop.",
+                            USD,
+                            2,
+                        ),
+                        [
+                            Query(f"sum({HOURS})", "now"),
+                            Query(f"sum({HOURS} offset 1w)", "a week before"),
+                        ],
+                        overrides=[
+                            (colours.named("now"), [colours.colour(colours.SPENT)]),
+                            (colours.named("a week before"), [colours.colour(colours.QUIET)]),
+                        ],
+                    ),
+                ),
+                (
+                    12,
+                    graph(
+                        About(
+                            "Amplification by customer",
+                            "Cost of everything over the cost of first routing cycles, each hour. The "
+                            "dashed line is where the alert stands. If it is above, agents fail and are "
+                            "asked again: see “Failed runs” on “Efficiency” for which.",
+                            TIMES,
+                            2,
+                        ),
+                        [
+                            Query(
+                                recorded("customer:spendtree_cost_amplification:ratio1h"),
+                                "{{customer}}",
+                            ),
+                            Query(threshold("cost_amplification_ratio"), "limit"),
+                        ],
+                        overrides=[LIMIT_LINE],
+                        bottom=1,
+                    ),
+                ),
+            ],
+        ),
+    ],
+)
+
+BOARD = Board(
+    uid="spendtree-overview",
+    title="Spendtree / Overview",
+    description="How much, by whom, how near the limit, and what has changed.",
+    sections=[Section("", [_top, _second]), _who, _changed],
+)

@@ -46,6 +46,46 @@ BYTES = "bytes"
 Override = tuple[MatcherConfig, list[DynamicConfigValue]]
 
 
+LIMIT_LINE: Override = (
+    colours.named("limit"),
+    [
+        colours.colour(colours.LIMIT),
+        DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 6]}),
+        DynamicConfigValue(id_val="custom.fillOpacity", value=0),
+        DynamicConfigValue(
+            id_val="custom.stacking", value={"mode": common.StackingMode.NONE.value, "group": "A"}
+        ),
+    ],
+)
+"""How a series called `limit` is drawn."""
+
+SESSION_LINK: Mapping[str, object] = {
+    "links": [
+        {
+            "title": "Open the session",
+            "url": "${exporter}/sessions/${__value.text:percentencode}",
+            "targetBlank": True,
+        }
+    ]
+}
+"""A click on a session's id opens its page in the exporter."""
+
+SEVERITIES: Mapping[str, object] = {
+    "mappings": [
+        {
+            "type": "value",
+            "options": {
+                "critical": {"color": colours.OVER, "index": 0},
+                "warning": {"color": colours.NEAR, "index": 1},
+                "info": {"color": "blue", "index": 2},
+            },
+        }
+    ],
+    "custom.cellOptions": {"type": "color-text"},
+}
+"""The colours of an alert's severity."""
+
+
 class Query(NamedTuple):
     """An expression and what its series are called; `{{label}}` is put in by Grafana."""
 
@@ -107,7 +147,7 @@ def graph(
     top: float | None = None,
     calcs: Sequence[str] = ("lastNotNull", "max"),
     interval: str = "",
-    links: Sequence[Builder[object]] = (),
+    bottom: float = 0,
 ) -> Builder[Panel]:
     """Return lines over time, with their names and last values beside them."""
     panel = timeseries.Panel()
@@ -118,7 +158,7 @@ def graph(
     tooltip = VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI)
     panel.legend(legend).tooltip(tooltip.sort(common.SortOrder.DESCENDING))
     panel.color_scheme(colour or colours.by_name())
-    panel.line_width(1).fill_opacity(30 if stacked else 6).min(0)
+    panel.line_width(1).fill_opacity(30 if stacked else 6).min(bottom)
     panel.show_points(common.VisibilityMode.NEVER).span_nulls(False)
     if stacked:
         panel.stacking(StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
@@ -193,16 +233,16 @@ def table_of(
     """
     panel = table.Panel()
     _describe(panel, about, [Query(expr) for expr in queries], instant=True, tabular=True)
-    panel.no_value(empty).cell_height(common.TableCellHeight.SM).align(common.FieldTextAlignment.AUTO)
+    panel.no_value(empty).cell_height(common.TableCellHeight.SM).align(
+        common.FieldTextAlignment.AUTO
+    )
     panel.sort_by([TableSortByFieldState().display_name(sort).desc(True)])
     panel.thresholds(thresholds or colours.steps()).color_scheme(colours.fixed(colours.QUIET))
     if len(queries) > 1:
         panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
     fields = [column.field for column in columns]
     panel.with_transformation(
-        DataTransformerConfig(
-            id_val="filterFieldsByName", options={"include": {"names": fields}}
-        )
+        DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": fields}})
     )
     panel.with_transformation(
         DataTransformerConfig(
@@ -228,14 +268,17 @@ def _properties(column: Column) -> list[DynamicConfigValue]:
         found["decimals"] = column.decimals
     if column.width is not None:
         found["custom.width"] = column.width
-    return [DynamicConfigValue(id_val=key, value=value) for key, value in (found | dict(column.more)).items()]
+    return [
+        DynamicConfigValue(id_val=key, value=value)
+        for key, value in (found | dict(column.more)).items()
+    ]
 
 
-def buckets(about: About, expr: str, *, scheme: str = "Blues") -> Builder[Panel]:
+def buckets(about: About, expr: str, *, interval: str = "") -> Builder[Panel]:
     """Return a histogram's buckets over time, darker where more fell into them."""
     panel = heatmap.Panel()
     _describe(panel, about, [Query(expr, "{{le}}")], heatmap_format=True)
-    colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme(scheme)
+    colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues")
     colour.scale(HeatmapColorScale.EXPONENTIAL).exponent(0.5).steps(32).fill("dark-blue")
     panel.color(colour).calculate(False).cell_gap(1).show_legend()
     axis = heatmap.YAxisConfig().axis_placement(common.AxisPlacement.LEFT).unit(about.unit)
@@ -243,6 +286,8 @@ def buckets(about: About, expr: str, *, scheme: str = "Blues") -> Builder[Panel]
         axis.decimals(about.decimals)
     panel.y_axis(axis)
     panel.cell_values(heatmap.CellValues().unit(COUNT).decimals(1))
+    if interval:
+        panel.interval(interval)
     panel.rows_frame(heatmap.RowsHeatmapOptions().layout(common.HeatmapCellLayout.AUTO))
     return panel
 
@@ -261,7 +306,10 @@ def _describe(
         panel.decimals(about.decimals)
     for number, query in enumerate(queries):
         target = Dataquery().expr(query.expr).ref_id(chr(ord("A") + number)).datasource(SOURCE)
-        target.instant(instant).range(not instant)
+        if instant:
+            target.instant()
+        else:
+            target.range()
         if query.legend:
             target.legend_format(query.legend)
         if tabular:

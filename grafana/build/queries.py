@@ -31,7 +31,9 @@ def recorded(name: str, matchers: str = "", *, skip: tuple[str, ...] = ()) -> st
 
 
 def _selector(name: str, labels: tuple[str, ...], matchers: str, skip: tuple[str, ...]) -> str:
-    chosen = [f'{label}=~"${label}"' for label in VARIABLES if label in labels and label not in skip]
+    chosen = [
+        f'{label}=~"${label}"' for label in VARIABLES if label in labels and label not in skip
+    ]
     inside = ", ".join([*([matchers] if matchers else []), *chosen])
     return f"{name}{{{inside}}}" if inside else name
 
