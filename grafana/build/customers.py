@@ -18,7 +18,8 @@ from grafana.build.panels import (
 from grafana.build.queries import grown, once, recorded, select, share, total
 
 COST = select("cost_usd_total", skip=("agent", "model"))
-NAMED = 'customer!="_other", customer!=""'
+NAMED_COST = select("cost_usd_total", 'customer!="_other", customer!=""', skip=("agent", "model"))
+USED = recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
 THIS_MONTH = "month() == month(vector($__to / 1000))"
 
@@ -28,85 +29,174 @@ PRICE = f"max by (customer) ({once(select('plan_price_usd'))})"
 SESSIONS = select("sessions_total")
 SPREAD = select("completed_session_cost_usd", suffix="_bucket")
 
+_customers_that_spend = stat_of(
+    About(
+        "Customers that spend",
+        "Named customers with any spend in the time shown. If it falls, somebody's application "
+        "has stopped.",
+        COUNT,
+        0,
+    ),
+    f"count({grown(NAMED_COST, 'customer')} > 0)",
+    colour=colours.QUIET,
+    empty="0",
+)
+
+_spent = stat_of(
+    About(
+        "Spent",
+        "In the time shown, by the customers and teams chosen. Who they are is in the table below.",
+        USD,
+        2,
+    ),
+    grown(COST),
+    colour=colours.SPENT,
+)
+
+_cost_of_a_session = stat_of(
+    About(
+        "Cost of a session",
+        "Average of the sessions that ended in the time shown. If it rises, see whose did in "
+        "“Cost of a session by customer”.",
+        USD,
+        3,
+    ),
+    share(
+        grown(select("completed_session_cost_usd", suffix="_sum")),
+        grown(select("completed_session_cost_usd", suffix="_count")),
+    ),
+    colour=colours.SPENT,
+)
+
+_fullest_customer_budget = stat_of(
+    About(
+        "Fullest customer budget",
+        "The budget of a customer that has least left in its period. At 100 % their calls are "
+        "refused: see whose it is below.",
+        RATIO,
+        0,
+    ),
+    f"max({USED})",
+    thresholds=colours.steps(0.8, 1),
+    empty="no budget",
+)
+
+_dearer_than_their_plan = stat_of(
+    About(
+        "Dearer than their plan",
+        "Customers who have consumed more this month than their plan costs. Each is in “Who costs "
+        "more than they pay?” with more than 100 %.",
+        COUNT,
+        0,
+    ),
+    f"count({MONTH} > {PRICE}) or vector(0)",
+    thresholds=colours.steps(1, 5),
+)
+
 _top = Line(
     4,
     [
         (
             5,
-            stat_of(
-                About(
-                    "Customers that spend",
-                    "Named customers with any spend in the time shown. If it falls, somebody's "
-                    "application has stopped.",
-                    COUNT,
-                    0,
-                ),
-                f"count({grown(select('cost_usd_total', NAMED, skip=('agent', 'model')), 'customer')} > 0)",
-                colour=colours.QUIET,
-                empty="0",
-            ),
+            _customers_that_spend,
         ),
         (
             5,
-            stat_of(
-                About(
-                    "Spent",
-                    "In the time shown, by the customers and teams chosen. Who they are is in the "
-                    "table below.",
-                    USD,
-                    2,
-                ),
-                grown(COST),
-                colour=colours.SPENT,
-            ),
+            _spent,
         ),
         (
             5,
-            stat_of(
-                About(
-                    "Cost of a session",
-                    "Average of the sessions that ended in the time shown. If it rises, see whose did "
-                    "in “Cost of a session by customer”.",
-                    USD,
-                    3,
-                ),
-                share(
-                    grown(select("completed_session_cost_usd", suffix="_sum")),
-                    grown(select("completed_session_cost_usd", suffix="_count")),
-                ),
-                colour=colours.SPENT,
-            ),
+            _cost_of_a_session,
         ),
         (
             5,
-            stat_of(
-                About(
-                    "Fullest customer budget",
-                    "The budget of a customer that has least left in its period. At 100 % their calls "
-                    "are refused: see whose it is below.",
-                    RATIO,
-                    0,
-                ),
-                f"max({recorded('budget:spendtree_budget_used:ratio', 'kind=' + chr(34) + 'customer' + chr(34))})",
-                thresholds=colours.steps(0.8, 1),
-                empty="no budget",
-            ),
+            _fullest_customer_budget,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Dearer than their plan",
-                    "Customers who have consumed more this month than their plan costs. Each is in "
-                    "“Who costs more than they pay?” with more than 100 %.",
-                    COUNT,
-                    0,
-                ),
-                f"count({MONTH} > {PRICE}) or vector(0)",
-                thresholds=colours.steps(1, 5),
-            ),
+            _dearer_than_their_plan,
         ),
     ],
+)
+
+_what_does_each_customer_cost = table_of(
+    About(
+        "What does each customer cost?",
+        "By customer and team, in the time shown; set it to a month for a bill's worth. `_other` "
+        "are customers beyond the limit of names: raise metrics.max_customers if it is large. "
+        "Without a name is what was attributed to nobody.",
+        USD,
+        2,
+    ),
+    [
+        f"topk(200, {grown(COST, 'customer, team')})",
+        grown(SESSIONS, "customer, team"),
+        share(grown(COST, "customer, team"), grown(SESSIONS, "customer, team")),
+    ],
+    [
+        Column("customer", "Customer"),
+        Column("team", "Team"),
+        Column("Value #A", "Cost", USD, 2, 110),
+        Column("Value #B", "Sessions", COUNT, 0, 100),
+        Column("Value #C", "Per session", USD, 3, 110),
+    ],
+    sort="Cost",
+)
+
+_cost_per_hour_by_customer = graph(
+    About(
+        "Cost per hour by customer",
+        "Each bar is one hour. A customer that grows out of their usual height is worth a call "
+        "before the bill is.",
+        USD,
+        2,
+    ),
+    [Query(HOURS, "{{customer}}")],
+    stacked=True,
+    bars=True,
+    calcs=("sum", "max"),
+    interval="1h",
+)
+
+_budgets_of_customers = ranking(
+    About(
+        "Budgets of customers",
+        "Spent and presumed money over the limit of each period. Full bars are stopped until "
+        "their period ends: raise customers.NAME.budgets_usd, or talk to them.",
+        RATIO,
+        0,
+    ),
+    [
+        Query(
+            "sort_desc(max by (customer, period) ("
+            + recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
+            + "))",
+            "{{customer}} {{period}}",
+        )
+    ],
+    thresholds=colours.steps(0.8, 1),
+    top=1,
+    empty="no budget",
+)
+
+_where_do_these_budgets_end = ranking(
+    About(
+        "Where do these budgets end?",
+        "What each period comes to at its end if it goes on so, over its limit. Above 100 % it "
+        "will be used up before: there is still time to raise it.",
+        RATIO,
+        0,
+    ),
+    [
+        Query(
+            "sort_desc(max by (customer, period) ("
+            + recorded("budget:spendtree_budget_projected:ratio", 'kind="customer"')
+            + "))",
+            "{{customer}} {{period}}",
+        )
+    ],
+    thresholds=colours.steps(0.9, 1),
+    empty="no budget",
 )
 
 _showback = Section(
@@ -117,47 +207,11 @@ _showback = Section(
             [
                 (
                     12,
-                    table_of(
-                        About(
-                            "What does each customer cost?",
-                            "By customer and team, in the time shown; set it to a month for a bill's "
-                            "worth. `_other` are customers beyond the limit of names: raise "
-                            "metrics.max_customers if it is large. Without a name is what was "
-                            "attributed to nobody.",
-                            USD,
-                            2,
-                        ),
-                        [
-                            f"topk(200, {grown(COST, 'customer, team')})",
-                            grown(SESSIONS, "customer, team"),
-                            share(grown(COST, "customer, team"), grown(SESSIONS, "customer, team")),
-                        ],
-                        [
-                            Column("customer", "Customer"),
-                            Column("team", "Team"),
-                            Column("Value #A", "Cost", USD, 2, 110),
-                            Column("Value #B", "Sessions", COUNT, 0, 100),
-                            Column("Value #C", "Per session", USD, 3, 110),
-                        ],
-                        sort="Cost",
-                    ),
+                    _what_does_each_customer_cost,
                 ),
                 (
                     12,
-                    graph(
-                        About(
-                            "Cost per hour by customer",
-                            "Each bar is one hour. A customer that grows out of their usual height is worth "
-                            "a call before the bill is.",
-                            USD,
-                            2,
-                        ),
-                        [Query(HOURS, "{{customer}}")],
-                        stacked=True,
-                        bars=True,
-                        calcs=("sum", "max"),
-                        interval="1h",
-                    ),
+                    _cost_per_hour_by_customer,
                 ),
             ],
         ),
@@ -166,53 +220,72 @@ _showback = Section(
             [
                 (
                     12,
-                    ranking(
-                        About(
-                            "Budgets of customers",
-                            "Spent and presumed money over the limit of each period. Full bars are stopped "
-                            "until their period ends: raise customers.NAME.budgets_usd, or talk to them.",
-                            RATIO,
-                            0,
-                        ),
-                        [
-                            Query(
-                                "sort_desc(max by (customer, period) ("
-                                + recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
-                                + "))",
-                                "{{customer}} {{period}}",
-                            )
-                        ],
-                        thresholds=colours.steps(0.8, 1),
-                        top=1,
-                        empty="no budget",
-                    ),
+                    _budgets_of_customers,
                 ),
                 (
                     12,
-                    ranking(
-                        About(
-                            "Where do these budgets end?",
-                            "What each period comes to at its end if it goes on so, over its limit. Above "
-                            "100 % it will be used up before: there is still time to raise it.",
-                            RATIO,
-                            0,
-                        ),
-                        [
-                            Query(
-                                "sort_desc(max by (customer, period) ("
-                                + recorded(
-                                    "budget:spendtree_budget_projected:ratio", 'kind="customer"'
-                                )
-                                + "))",
-                                "{{customer}} {{period}}",
-                            )
-                        ],
-                        thresholds=colours.steps(0.9, 1),
-                        empty="no budget",
-                    ),
+                    _where_do_these_budgets_end,
                 ),
             ],
         ),
+    ],
+)
+
+_who_costs_more_than_they_pay = table_of(
+    About(
+        "Who costs more than they pay?",
+        "What each customer has consumed this month beside the price of their plan. Above 100 % "
+        "each further call is a loss: sell them a larger plan, or give them a budget. Plans are "
+        "under plans and customers in spendtree.yaml.",
+        USD,
+        2,
+    ),
+    [
+        MONTH,
+        f"max by (customer, plan) ({once(select('plan_price_usd'))})",
+        f"{MONTH} / ({PRICE} > 0)",
+    ],
+    [
+        Column("customer", "Customer"),
+        Column("plan", "Plan"),
+        Column("Value #A", "Consumed this month", USD, 2, 160),
+        Column("Value #B", "Price of the plan", USD, 2, 140),
+        Column(
+            "Value #C",
+            "Of the price",
+            RATIO,
+            0,
+            150,
+            {
+                "custom.cellOptions": {
+                    "type": "gauge",
+                    "mode": "basic",
+                    "valueDisplayMode": "text",
+                },
+                "min": 0,
+                "max": 1,
+                "color": {"mode": "thresholds"},
+            },
+        ),
+    ],
+    sort="Of the price",
+    thresholds=colours.steps(0.8, 1),
+    empty="no plan",
+)
+
+_heavy_users = ranking(
+    About(
+        "Heavy users",
+        "The ten customers who spent most in the time shown. If the first has half of everything, "
+        "their budget is the one that protects you.",
+        USD,
+        2,
+    ),
+    [
+        Query(
+            f"topk(10, {grown(NAMED_COST, 'customer')})",
+            "{{customer}}",
+        )
     ],
 )
 
@@ -224,69 +297,82 @@ _plans = Section(
             [
                 (
                     12,
-                    table_of(
-                        About(
-                            "Who costs more than they pay?",
-                            "What each customer has consumed this month beside the price of their plan. "
-                            "Above 100 % each further call is a loss: sell them a larger plan, or give them "
-                            "a budget. Plans are under plans and customers in spendtree.yaml.",
-                            USD,
-                            2,
-                        ),
-                        [
-                            MONTH,
-                            f"max by (customer, plan) ({once(select('plan_price_usd'))})",
-                            f"{MONTH} / ({PRICE} > 0)",
-                        ],
-                        [
-                            Column("customer", "Customer"),
-                            Column("plan", "Plan"),
-                            Column("Value #A", "Consumed this month", USD, 2, 160),
-                            Column("Value #B", "Price of the plan", USD, 2, 140),
-                            Column(
-                                "Value #C",
-                                "Of the price",
-                                RATIO,
-                                0,
-                                150,
-                                {
-                                    "custom.cellOptions": {
-                                        "type": "gauge",
-                                        "mode": "basic",
-                                        "valueDisplayMode": "text",
-                                    },
-                                    "min": 0,
-                                    "max": 1,
-                                    "color": {"mode": "thresholds"},
-                                },
-                            ),
-                        ],
-                        sort="Of the price",
-                        thresholds=colours.steps(0.8, 1),
-                        empty="no plan",
-                    ),
+                    _who_costs_more_than_they_pay,
                 ),
                 (
                     12,
-                    ranking(
-                        About(
-                            "Heavy users",
-                            "The ten customers who spent most in the time shown. If the first has half of "
-                            "everything, their budget is the one that protects you.",
-                            USD,
-                            2,
-                        ),
-                        [
-                            Query(
-                                f"topk(10, {grown(select('cost_usd_total', NAMED, skip=('agent', 'model')), 'customer')})",
-                                "{{customer}}",
-                            )
-                        ],
-                    ),
+                    _heavy_users,
                 ),
             ],
         ),
     ],
+)
+
+_cost_per_session = buckets(
+    About(
+        "Cost per session",
+        "Sessions that ended, by what they cost. One band is one kind of question; a second one "
+        "above it, sessions that are routed again or loop: open one of those on “Sessions”.",
+        USD,
+        3,
+    ),
+    total(f"increase({SPREAD}[$__rate_interval])", "le"),
+    interval="10m",
+)
+
+_cost_of_a_session_by_customer = graph(
+    About(
+        "Cost of a session by customer",
+        "95 of 100 sessions of a customer cost less, each hour. If one customer's line leaves the "
+        "others, what they ask has changed, or loops.",
+        USD,
+        2,
+    ),
+    [
+        Query(
+            recorded("customer:spendtree_completed_session_cost_usd:p95_1h"),
+            "{{customer}}",
+        )
+    ],
+)
+
+_sessions_by_customer = graph(
+    About(
+        "Sessions by customer",
+        "Sessions that ended in each hour. Cost that rises with it is growth; cost that rises "
+        "without it is waste.",
+        COUNT,
+        0,
+    ),
+    [Query(recorded("customer:spendtree_sessions:increase1h"), "{{customer}}")],
+)
+
+_sessions_stopped_by_a_budget = ranking(
+    About(
+        "Sessions stopped by a budget",
+        "Of each customer's sessions in the time shown, those that ran into their ceiling or a "
+        "budget. Their users got no whole answer: see “Which limit denied whom?” on “Budgets and "
+        "envelopes”.",
+        RATIO,
+        0,
+    ),
+    [
+        Query(
+            "sort_desc("
+            + share(
+                grown(
+                    select("sessions_total", 'status="budget_exceeded"'),
+                    "customer",
+                ),
+                grown(SESSIONS, "customer"),
+            )
+            + ")",
+            "{{customer}}",
+        )
+    ],
+    thresholds=colours.steps(0.05, 0.2),
+    top=1,
+    empty="none",
 )
 
 _sessions = Section(
@@ -297,36 +383,11 @@ _sessions = Section(
             [
                 (
                     12,
-                    buckets(
-                        About(
-                            "Cost per session",
-                            "Sessions that ended, by what they cost. One band is one kind of question; a "
-                            "second one above it, sessions that are routed again or loop: open one of "
-                            "those on “Sessions”.",
-                            USD,
-                            3,
-                        ),
-                        total(f"increase({SPREAD}[$__rate_interval])", "le"),
-                        interval="10m",
-                    ),
+                    _cost_per_session,
                 ),
                 (
                     12,
-                    graph(
-                        About(
-                            "Cost of a session by customer",
-                            "95 of 100 sessions of a customer cost less, each hour. If one customer's line "
-                            "leaves the others, what they ask has changed, or loops.",
-                            USD,
-                            2,
-                        ),
-                        [
-                            Query(
-                                recorded("customer:spendtree_completed_session_cost_usd:p95_1h"),
-                                "{{customer}}",
-                            )
-                        ],
-                    ),
+                    _cost_of_a_session_by_customer,
                 ),
             ],
         ),
@@ -335,46 +396,11 @@ _sessions = Section(
             [
                 (
                     12,
-                    graph(
-                        About(
-                            "Sessions by customer",
-                            "Sessions that ended in each hour. Cost that rises with it is growth; cost that "
-                            "rises without it is waste.",
-                            COUNT,
-                            0,
-                        ),
-                        [Query(recorded("customer:spendtree_sessions:increase1h"), "{{customer}}")],
-                    ),
+                    _sessions_by_customer,
                 ),
                 (
                     12,
-                    ranking(
-                        About(
-                            "Sessions stopped by a budget",
-                            "Of each customer's sessions in the time shown, those that ran into their "
-                            "ceiling or a budget. Their users got no whole answer: see “Which limit denied "
-                            "whom?” on “Budgets and envelopes”.",
-                            RATIO,
-                            0,
-                        ),
-                        [
-                            Query(
-                                "sort_desc("
-                                + share(
-                                    grown(
-                                        select("sessions_total", 'status="budget_exceeded"'),
-                                        "customer",
-                                    ),
-                                    grown(SESSIONS, "customer"),
-                                )
-                                + ")",
-                                "{{customer}}",
-                            )
-                        ],
-                        thresholds=colours.steps(0.05, 0.2),
-                        top=1,
-                        empty="none",
-                    ),
+                    _sessions_stopped_by_a_budget,
                 ),
             ],
         ),

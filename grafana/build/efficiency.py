@@ -44,96 +44,202 @@ def _odd(kind: str, label: str) -> str:
     return grown(select(f"{kind}_calls_total"), f"model, {label}") + " > 0"
 
 
+_dollars_per_million_tokens = stat_of(
+    About(
+        "Dollars per million tokens",
+        "Of all tokens together, cached ones included, in the time shown. If it rises, a dear "
+        "model has taken over or a cache no longer hits: both are below.",
+        USD_PER_MTOK,
+        2,
+    ),
+    _blended(),
+    colour=colours.SPENT,
+)
+
+_cache_share = stat_of(
+    About(
+        "Cache share",
+        "Of all input tokens, those read from a provider's cache at a tenth of the price. If it "
+        "falls, prompts have lost their common beginning: put what changes last.",
+        RATIO,
+        0,
+    ),
+    share(grown(CACHED), grown(INPUT)),
+    thresholds=colours.falling(0.1, 0.25),
+)
+
+_money_in_failed_runs = stat_of(
+    About(
+        "Money in failed runs",
+        "Of all that agent runs cost in the time shown, what failed ones did: it bought answers "
+        "that nobody uses. Which role's it is, is below.",
+        RATIO,
+        1,
+    ),
+    share(grown(FAILED_COST), grown(RUN_COST)),
+    thresholds=colours.steps(0.1, 0.2),
+    empty="0 %",
+)
+
+_failed_calls = stat_of(
+    About(
+        "Failed calls",
+        "Of all calls, those that a provider refused or broke off. They cost little by "
+        "themselves, but each is asked again. If it is high, see the model below.",
+        RATIO,
+        1,
+    ),
+    share(grown(FAILED_CALLS), grown(CALLS)),
+    thresholds=colours.steps(0.05, 0.1),
+    empty="0 %",
+)
+
+_cost_of_messages = stat_of(
+    About(
+        "Cost of messages",
+        "What agents pay to read each other's results, of all cost in the last hour. If it is "
+        "above a fifth, results are too long: give the senders an output contract.",
+        RATIO,
+        1,
+    ),
+    recorded("all:spendtree_message_cost:ratio1h"),
+    thresholds=colours.steps(0.1, 0.2),
+)
+
+_unattributed = stat_of(
+    About(
+        "Unattributed",
+        "Of all cost in the last hour, what was spent outside any session. If it is more than a "
+        "few percent, a part of the program is not wrapped: see “Calls that nobody owns”.",
+        RATIO,
+        2,
+    ),
+    recorded("all:spendtree_unattributed_cost:ratio1h"),
+    thresholds=colours.steps(0.02, 0.05),
+)
+
 _top = Line(
     4,
     [
         (
             4,
-            stat_of(
-                About(
-                    "Dollars per million tokens",
-                    "Of all tokens together, cached ones included, in the time shown. If it rises, a dear "
-                    "model has taken over or a cache no longer hits: both are below.",
-                    USD_PER_MTOK,
-                    2,
-                ),
-                _blended(),
-                colour=colours.SPENT,
-            ),
+            _dollars_per_million_tokens,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Cache share",
-                    "Of all input tokens, those read from a provider's cache at a tenth of the price. If "
-                    "it falls, prompts have lost their common beginning: put what changes last.",
-                    RATIO,
-                    0,
-                ),
-                share(grown(CACHED), grown(INPUT)),
-                thresholds=colours.falling(0.1, 0.25),
-            ),
+            _cache_share,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Money in failed runs",
-                    "Of all that agent runs cost in the time shown, what failed ones did: it bought "
-                    "answers that nobody uses. Which role's it is, is below.",
-                    RATIO,
-                    1,
-                ),
-                share(grown(FAILED_COST), grown(RUN_COST)),
-                thresholds=colours.steps(0.1, 0.2),
-                empty="0 %",
-            ),
+            _money_in_failed_runs,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Failed calls",
-                    "Of all calls, those that a provider refused or broke off. They cost little by "
-                    "themselves, but each is asked again. If it is high, see the model below.",
-                    RATIO,
-                    1,
-                ),
-                share(grown(FAILED_CALLS), grown(CALLS)),
-                thresholds=colours.steps(0.05, 0.1),
-                empty="0 %",
-            ),
+            _failed_calls,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Cost of messages",
-                    "What agents pay to read each other's results, of all cost in the last hour. If it is "
-                    "above a fifth, results are too long: give the senders an output contract.",
-                    RATIO,
-                    1,
-                ),
-                recorded("all:spendtree_message_cost:ratio1h"),
-                thresholds=colours.steps(0.1, 0.2),
-            ),
+            _cost_of_messages,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Unattributed",
-                    "Of all cost in the last hour, what was spent outside any session. If it is more than "
-                    "a few percent, a part of the program is not wrapped: see “Calls that nobody owns”.",
-                    RATIO,
-                    2,
-                ),
-                recorded("all:spendtree_unattributed_cost:ratio1h"),
-                thresholds=colours.steps(0.02, 0.05),
-            ),
+            _unattributed,
         ),
     ],
+)
+
+_dollars_per_million_tokens_by_role = ranking(
+    About(
+        "Dollars per million tokens by role",
+        "What each role pays for tokens of all types, in the time shown. A simple role (reading, "
+        "extracting) near the top asks too dear a model: `spendtree tiers` reckons what a cheaper "
+        "one would save.",
+        USD_PER_MTOK,
+        2,
+    ),
+    [Query(f"sort_desc({_blended('agent')})", "{{agent}}")],
+)
+
+_which_role_asks_which_model = table_of(
+    About(
+        "Which role asks which model?",
+        "Cost, calls and price in the time shown, the dearest pair first. The first rows are "
+        "where a cheaper model saves most.",
+        USD,
+        2,
+    ),
+    [
+        f"topk(50, {grown(PRICED, 'agent, model')})",
+        grown(CALLS, "agent, model"),
+        _blended("agent, model"),
+    ],
+    [
+        Column("agent", "Agent"),
+        Column("model", "Model"),
+        Column("Value #A", "Cost", USD, 2, 100),
+        Column("Value #B", "Calls", COUNT, 0, 90),
+        Column("Value #C", "$ per Mtok", USD_PER_MTOK, 2, 110),
+    ],
+    sort="Cost",
+)
+
+_dollars_per_million_tokens_by_model = graph(
+    About(
+        "Dollars per million tokens by model",
+        "The price that is paid in effect: it falls with the cache and rises with the share of "
+        "output. A step is a new price or a cache that no longer hits.",
+        USD_PER_MTOK,
+        2,
+    ),
+    [
+        Query(
+            f"1e6 * {share(_hourly(PRICED, 'model'), _hourly(TOKENS, 'model'))}",
+            "{{model}}",
+        )
+    ],
+    interval="5m",
+    calcs=("lastNotNull", "mean"),
+)
+
+_tokens_by_type = graph(
+    About(
+        "Tokens by type",
+        "Per second, in disjoint types. Output is the dear one; cache_read should be most of what "
+        "long agent loops read.",
+        COUNT,
+        0,
+    ),
+    [Query(rate(TOKENS, "type"), "{{type}}")],
+    stacked=True,
+    overrides=colours.meant("input", "cache_read", "cache_write", "output"),
+    calcs=("mean", "lastNotNull"),
+    interval="1m",
+)
+
+_cache_share_by_role = graph(
+    About(
+        "Cache share by role",
+        "Of the input tokens of each role, those read from a cache, each hour. Roles that loop "
+        "should be above a half; if one falls, its prompt has lost its common beginning.",
+        RATIO,
+        0,
+    ),
+    [Query(recorded("agent:spendtree_cache_hit:ratio1h"), "{{agent}}")],
+    top=1,
+    calcs=("lastNotNull", "mean"),
+)
+
+_cache_share_by_model = graph(
+    About(
+        "Cache share by model",
+        "The same by model: one that never reads from a cache either has none, or is asked with "
+        "prompts below its least length.",
+        RATIO,
+        0,
+    ),
+    [Query(recorded("model:spendtree_cache_hit:ratio1h"), "{{model}}")],
+    top=1,
+    calcs=("lastNotNull", "mean"),
 )
 
 _models = Section(
@@ -144,42 +250,11 @@ _models = Section(
             [
                 (
                     12,
-                    ranking(
-                        About(
-                            "Dollars per million tokens by role",
-                            "What each role pays for tokens of all types, in the time shown. A simple role "
-                            "(reading, extracting) near the top asks too dear a model: `spendtree tiers` "
-                            "reckons what a cheaper one would save.",
-                            USD_PER_MTOK,
-                            2,
-                        ),
-                        [Query(f"sort_desc({_blended('agent')})", "{{agent}}")],
-                    ),
+                    _dollars_per_million_tokens_by_role,
                 ),
                 (
                     12,
-                    table_of(
-                        About(
-                            "Which role asks which model?",
-                            "Cost, calls and price in the time shown, the dearest pair first. The first "
-                            "rows are where a cheaper model saves most.",
-                            USD,
-                            2,
-                        ),
-                        [
-                            f"topk(50, {grown(PRICED, 'agent, model')})",
-                            grown(CALLS, "agent, model"),
-                            _blended("agent, model"),
-                        ],
-                        [
-                            Column("agent", "Agent"),
-                            Column("model", "Model"),
-                            Column("Value #A", "Cost", USD, 2, 100),
-                            Column("Value #B", "Calls", COUNT, 0, 90),
-                            Column("Value #C", "$ per Mtok", USD_PER_MTOK, 2, 110),
-                        ],
-                        sort="Cost",
-                    ),
+                    _which_role_asks_which_model,
                 ),
             ],
         ),
@@ -188,40 +263,11 @@ _models = Section(
             [
                 (
                     12,
-                    graph(
-                        About(
-                            "Dollars per million tokens by model",
-                            "The price that is paid in effect: it falls with the cache and rises with the "
-                            "share of output. A step is a new price or a cache that no longer hits.",
-                            USD_PER_MTOK,
-                            2,
-                        ),
-                        [
-                            Query(
-                                f"1e6 * {share(_hourly(PRICED, 'model'), _hourly(TOKENS, 'model'))}",
-                                "{{model}}",
-                            )
-                        ],
-                        interval="5m",
-                        calcs=("lastNotNull", "mean"),
-                    ),
+                    _dollars_per_million_tokens_by_model,
                 ),
                 (
                     12,
-                    graph(
-                        About(
-                            "Tokens by type",
-                            "Per second, in disjoint types. Output is the dear one; cache_read should be "
-                            "most of what long agent loops read.",
-                            COUNT,
-                            0,
-                        ),
-                        [Query(rate(TOKENS, "type"), "{{type}}")],
-                        stacked=True,
-                        overrides=colours.meant("input", "cache_read", "cache_write", "output"),
-                        calcs=("mean", "lastNotNull"),
-                        interval="1m",
-                    ),
+                    _tokens_by_type,
                 ),
             ],
         ),
@@ -230,38 +276,99 @@ _models = Section(
             [
                 (
                     12,
-                    graph(
-                        About(
-                            "Cache share by role",
-                            "Of the input tokens of each role, those read from a cache, each hour. Roles "
-                            "that loop should be above a half; if one falls, its prompt has lost its common "
-                            "beginning.",
-                            RATIO,
-                            0,
-                        ),
-                        [Query(recorded("agent:spendtree_cache_hit:ratio1h"), "{{agent}}")],
-                        top=1,
-                        calcs=("lastNotNull", "mean"),
-                    ),
+                    _cache_share_by_role,
                 ),
                 (
                     12,
-                    graph(
-                        About(
-                            "Cache share by model",
-                            "The same by model: one that never reads from a cache either has none, or is "
-                            "asked with prompts below its least length.",
-                            RATIO,
-                            0,
-                        ),
-                        [Query(recorded("model:spendtree_cache_hit:ratio1h"), "{{model}}")],
-                        top=1,
-                        calcs=("lastNotNull", "mean"),
-                    ),
+                    _cache_share_by_model,
                 ),
             ],
         ),
     ],
+)
+
+_failed_runs = graph(
+    About(
+        "Failed runs",
+        "Of what each role's runs cost, the part of failed ones, each hour. Above the dashed line "
+        "the alert fires: open a session with such a run and read why it failed.",
+        RATIO,
+        1,
+    ),
+    [
+        Query(
+            "max by (agent) (" + recorded("team_agent:spendtree_failed_run_cost:ratio1h") + ")",
+            "{{agent}}",
+        ),
+        Query(threshold("failed_run_cost_ratio"), "limit"),
+    ],
+    overrides=[LIMIT_LINE],
+)
+
+_how_runs_end = graph(
+    About(
+        "How runs end",
+        "Each bar is what ended in that time. Exhausted: out of money, the coordinator goes on "
+        "without it. Failed: an error of the application or the provider.",
+        COUNT,
+        0,
+    ),
+    [Query(total(f"increase({RUNS}[$__rate_interval])", "status"), "{{status}}")],
+    stacked=True,
+    bars=True,
+    overrides=colours.meant("succeeded", "failed", "exhausted"),
+    calcs=("sum",),
+    interval="10m",
+)
+
+_cost_by_routing_cycle = graph(
+    About(
+        "Cost by routing cycle",
+        "What is above the first cycle was paid to ask again. If it grows, find what fails in the "
+        "first.",
+        USD,
+        2,
+    ),
+    [
+        Query(
+            total(f"increase({COST}[$__rate_interval])", "routing_cycle"),
+            "cycle {{routing_cycle}}",
+        )
+    ],
+    stacked=True,
+    bars=True,
+    overrides=colours.cycles(),
+    calcs=("sum",),
+    interval="10m",
+)
+
+_failed_calls_by_model = ranking(
+    About(
+        "Failed calls by model",
+        "Of each model's calls in the time shown, those refused or broken off. If one is above a "
+        "tenth, ask the provider for a higher limit, or wait between tries.",
+        RATIO,
+        1,
+    ),
+    [
+        Query(
+            f"sort_desc({share(grown(FAILED_CALLS, 'model'), grown(CALLS, 'model'))} > 0)",
+            "{{model}}",
+        )
+    ],
+    thresholds=colours.steps(0.05, 0.1),
+    empty="none failed",
+)
+
+_money_in_failed_runs_by_role = ranking(
+    About(
+        "Money in failed runs by role",
+        "What failed runs of each role cost in the time shown. The first is the one to mend first.",
+        USD,
+        2,
+    ),
+    [Query(f"sort_desc({grown(FAILED_COST, 'agent')} > 0)", "{{agent}}")],
+    empty="none failed",
 )
 
 _wasted = Section(
@@ -272,48 +379,11 @@ _wasted = Section(
             [
                 (
                     12,
-                    graph(
-                        About(
-                            "Failed runs",
-                            "Of what each role's runs cost, the part of failed ones, each hour. Above the "
-                            "dashed line the alert fires: open a session with such a run and read why it "
-                            "failed.",
-                            RATIO,
-                            1,
-                        ),
-                        [
-                            Query(
-                                "max by (agent) ("
-                                + recorded("team_agent:spendtree_failed_run_cost:ratio1h")
-                                + ")",
-                                "{{agent}}",
-                            ),
-                            Query(threshold("failed_run_cost_ratio"), "limit"),
-                        ],
-                        overrides=[LIMIT_LINE],
-                    ),
+                    _failed_runs,
                 ),
                 (
                     12,
-                    graph(
-                        About(
-                            "How runs end",
-                            "Each bar is what ended in that time. Exhausted: out of money, the coordinator "
-                            "goes on without it. Failed: an error of the application or the provider.",
-                            COUNT,
-                            0,
-                        ),
-                        [
-                            Query(
-                                total(f"increase({RUNS}[$__rate_interval])", "status"), "{{status}}"
-                            )
-                        ],
-                        stacked=True,
-                        bars=True,
-                        overrides=colours.meant("succeeded", "failed", "exhausted"),
-                        calcs=("sum",),
-                        interval="10m",
-                    ),
+                    _how_runs_end,
                 ),
             ],
         ),
@@ -322,64 +392,113 @@ _wasted = Section(
             [
                 (
                     8,
-                    graph(
-                        About(
-                            "Cost by routing cycle",
-                            "What is above the first cycle was paid to ask again. If it grows, find what "
-                            "fails in the first.",
-                            USD,
-                            2,
-                        ),
-                        [
-                            Query(
-                                total(f"increase({COST}[$__rate_interval])", "routing_cycle"),
-                                "cycle {{routing_cycle}}",
-                            )
-                        ],
-                        stacked=True,
-                        bars=True,
-                        overrides=colours.cycles(),
-                        calcs=("sum",),
-                        interval="10m",
-                    ),
+                    _cost_by_routing_cycle,
                 ),
                 (
                     8,
-                    ranking(
-                        About(
-                            "Failed calls by model",
-                            "Of each model's calls in the time shown, those refused or broken off. If one "
-                            "is above a tenth, ask the provider for a higher limit, or wait between tries.",
-                            RATIO,
-                            1,
-                        ),
-                        [
-                            Query(
-                                f"sort_desc({share(grown(FAILED_CALLS, 'model'), grown(CALLS, 'model'))} > 0)",
-                                "{{model}}",
-                            )
-                        ],
-                        thresholds=colours.steps(0.05, 0.1),
-                        empty="none failed",
-                    ),
+                    _failed_calls_by_model,
                 ),
                 (
                     8,
-                    ranking(
-                        About(
-                            "Money in failed runs by role",
-                            "What failed runs of each role cost in the time shown. The first is the one to "
-                            "mend first.",
-                            USD,
-                            2,
-                        ),
-                        [Query(f"sort_desc({grown(FAILED_COST, 'agent')} > 0)", "{{agent}}")],
-                        empty="none failed",
-                    ),
+                    _money_in_failed_runs_by_role,
                 ),
             ],
         ),
     ],
+)
+
+_what_does_reading_each_other_cost = table_of(
+    About(
+        "What does reading each other cost?",
+        "Results handed from one agent to another in the time shown, and what reading them costs "
+        "at the receiver's price. The first row is the pair whose results to shorten.",
+        USD,
+        4,
+    ),
+    [
+        grown("spendtree_message_cost_usd_total", "source, target") + " > 0",
+        grown("spendtree_messages_total", "source, target"),
+        share(
+            grown("spendtree_message_tokens_total", "source, target"),
+            grown("spendtree_messages_total", "source, target"),
+        ),
+    ],
+    [
+        Column("source", "From"),
+        Column("target", "To"),
+        Column("Value #A", "Cost", USD, 4, 110),
+        Column("Value #B", "Messages", COUNT, 0, 100),
+        Column("Value #C", "Tokens each", COUNT, 0, 110),
+    ],
+    sort="Cost",
+    empty="no messages",
+)
+
+_broken_output_contracts = graph(
+    About(
+        "Broken output contracts",
+        "Results that were longer (max) or shorter (min) than their contract allows. If a role "
+        "breaks its contract often, its prompt does not say how long a result may be; or the "
+        "contract is wrong.",
+        COUNT,
+        0,
+    ),
+    [
+        Query(
+            total(
+                "increase(" + select("contract_violations_total") + "[$__rate_interval])",
+                "agent, kind",
+            ),
+            "{{agent}} ({{kind}})",
+        )
+    ],
+    stacked=True,
+    bars=True,
+    calcs=("sum",),
+    interval="10m",
+)
+
+_tokens_over_their_contract = ranking(
+    About(
+        "Tokens over their contract",
+        "By how much results missed their contracts in the time shown. Each is read by another "
+        "agent, and paid for once more.",
+        COUNT,
+        0,
+    ),
+    [
+        Query(
+            "sort_desc(" + grown(select("contract_excess_tokens_total"), "agent, kind") + " > 0)",
+            "{{agent}} ({{kind}})",
+        )
+    ],
+    empty="none",
+)
+
+_calls_that_nobody_owns_or_that_have_no_price = table_of(
+    About(
+        "Calls that nobody owns, or that have no price",
+        "In the time shown. Unattributed: made outside any session; open one around it, or bind "
+        "the scope to the thread. Unpriced: give the model a price under prices. Unmetered: "
+        "answered without usage; ask the provider for it.",
+        COUNT,
+        0,
+    ),
+    [
+        _odd("unattributed", "reason"),
+        _odd("unpriced", "provider"),
+        _odd("unmetered", "provider"),
+    ],
+    [
+        Column("model", "Model"),
+        Column("provider", "Provider"),
+        Column("reason", "Why unattributed"),
+        Column("Value #A", "Unattributed", COUNT, 0, 120),
+        Column("Value #B", "Unpriced", COUNT, 0, 100),
+        Column("Value #C", "Unmetered", COUNT, 0, 100),
+    ],
+    sort="Unattributed",
+    empty="none",
 )
 
 _messages = Section(
@@ -390,61 +509,11 @@ _messages = Section(
             [
                 (
                     12,
-                    table_of(
-                        About(
-                            "What does reading each other cost?",
-                            "Results handed from one agent to another in the time shown, and what reading "
-                            "them costs at the receiver's price. The first row is the pair whose results "
-                            "to shorten.",
-                            USD,
-                            4,
-                        ),
-                        [
-                            grown("spendtree_message_cost_usd_total", "source, target") + " > 0",
-                            grown("spendtree_messages_total", "source, target"),
-                            share(
-                                grown("spendtree_message_tokens_total", "source, target"),
-                                grown("spendtree_messages_total", "source, target"),
-                            ),
-                        ],
-                        [
-                            Column("source", "From"),
-                            Column("target", "To"),
-                            Column("Value #A", "Cost", USD, 4, 110),
-                            Column("Value #B", "Messages", COUNT, 0, 100),
-                            Column("Value #C", "Tokens each", COUNT, 0, 110),
-                        ],
-                        sort="Cost",
-                        empty="no messages",
-                    ),
+                    _what_does_reading_each_other_cost,
                 ),
                 (
                     12,
-                    graph(
-                        About(
-                            "Broken output contracts",
-                            "Results that were longer (max) or shorter (min) than their contract allows. If "
-                            "a role breaks its contract often, its prompt does not say how long a result "
-                            "may be; or the contract is wrong.",
-                            COUNT,
-                            0,
-                        ),
-                        [
-                            Query(
-                                total(
-                                    "increase("
-                                    + select("contract_violations_total")
-                                    + "[$__rate_interval])",
-                                    "agent, kind",
-                                ),
-                                "{{agent}} ({{kind}})",
-                            )
-                        ],
-                        stacked=True,
-                        bars=True,
-                        calcs=("sum",),
-                        interval="10m",
-                    ),
+                    _broken_output_contracts,
                 ),
             ],
         ),
@@ -453,52 +522,11 @@ _messages = Section(
             [
                 (
                     12,
-                    ranking(
-                        About(
-                            "Tokens over their contract",
-                            "By how much results missed their contracts in the time shown. Each is read by "
-                            "another agent, and paid for once more.",
-                            COUNT,
-                            0,
-                        ),
-                        [
-                            Query(
-                                "sort_desc("
-                                + grown(select("contract_excess_tokens_total"), "agent, kind")
-                                + " > 0)",
-                                "{{agent}} ({{kind}})",
-                            )
-                        ],
-                        empty="none",
-                    ),
+                    _tokens_over_their_contract,
                 ),
                 (
                     12,
-                    table_of(
-                        About(
-                            "Calls that nobody owns, or that have no price",
-                            "In the time shown. Unattributed: made outside any session; open one around it, "
-                            "or bind the scope to the thread. Unpriced: give the model a price under prices. "
-                            "Unmetered: answered without usage; ask the provider for it.",
-                            COUNT,
-                            0,
-                        ),
-                        [
-                            _odd("unattributed", "reason"),
-                            _odd("unpriced", "provider"),
-                            _odd("unmetered", "provider"),
-                        ],
-                        [
-                            Column("model", "Model"),
-                            Column("provider", "Provider"),
-                            Column("reason", "Why unattributed"),
-                            Column("Value #A", "Unattributed", COUNT, 0, 120),
-                            Column("Value #B", "Unpriced", COUNT, 0, 100),
-                            Column("Value #C", "Unmetered", COUNT, 0, 100),
-                        ],
-                        sort="Unattributed",
-                        empty="none",
-                    ),
+                    _calls_that_nobody_owns_or_that_have_no_price,
                 ),
             ],
         ),

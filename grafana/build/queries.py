@@ -7,7 +7,7 @@ show the same: `once` takes the larger figure, before anything is added up.
 from spendtree.metrics import family
 
 VARIABLES = ("customer", "team", "agent", "model")
-"""Labels that a dashboard's user can choose, in the order in which the choices follow each other."""
+"""Labels that a dashboard's user can choose, in the order in which choices follow."""
 
 UNITS = ("", "_bucket", "_sum", "_count")
 

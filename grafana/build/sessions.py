@@ -44,98 +44,110 @@ SHORT = '"id", "$1", "session", ".*(.{6})"'
 
 USED = f"({once(SPENT)} + {once(PRESUMED)}) / ({once(LIMIT)} > 0)"
 
+_open_sessions = stat_of(
+    About(
+        "Open sessions",
+        "Sessions that run now, of all customers. If it only ever grows, sessions are not closed: "
+        "use `with`, so that each ends with its scope.",
+        COUNT,
+        0,
+    ),
+    f"sum({once('spendtree_exporter_live_sessions')})",
+    colour=colours.SPENT,
+    trend=True,
+)
+
+_sessions_ended = stat_of(
+    About(
+        "Sessions ended",
+        "In the time shown, of the customers and teams chosen. If it is unusual, so is what your "
+        "users ask, or an application that starts sessions in a loop.",
+        COUNT,
+        0,
+    ),
+    grown(select("sessions_total")),
+    colour=colours.QUIET,
+)
+
+_dearest_session = stat_of(
+    About(
+        "Dearest session",
+        "What the dearest session shown has cost. It stands first in the table below: open it to "
+        "see which agent spent it.",
+        USD,
+        3,
+    ),
+    f"max(sum by (session) ({seen(COST)}))",
+    colour=colours.SPENT,
+)
+
+_nearest_to_its_ceiling = stat_of(
+    About(
+        "Nearest to its ceiling",
+        "How much of its ceiling the fullest session that is shown now has used. Above 80 % it is "
+        "about to be stopped: raise its ceiling with `set_ceiling`, or let it end.",
+        RATIO,
+        0,
+    ),
+    f"max({USED})",
+    thresholds=colours.steps(0.8, 1),
+    empty="no ceiling",
+)
+
+_held_for_calls_in_flight = stat_of(
+    About(
+        "Held for calls in flight",
+        "Worst cases of calls that are being made: given back when they end. If it is large for "
+        "long, calls hang, or their output limits are far above what they use.",
+        USD,
+        3,
+    ),
+    f"sum({once(HELD)})",
+    colour=colours.HELD,
+    trend=True,
+)
+
+_without_an_answer = stat_of(
+    About(
+        "Without an answer",
+        "Of the sessions that ended in the time shown, those that failed or were stopped by a "
+        "budget. If it is high, see “How sessions ended” for which of the two.",
+        RATIO,
+        1,
+    ),
+    share(
+        grown(select("sessions_total", 'status!="succeeded"')),
+        grown(select("sessions_total")),
+    ),
+    thresholds=colours.steps(0.1, 0.2),
+)
+
 _top = Line(
     4,
     [
         (
             4,
-            stat_of(
-                About(
-                    "Open sessions",
-                    "Sessions that run now, of all customers. If it only ever grows, sessions are not "
-                    "closed: use `with`, so that each ends with its scope.",
-                    COUNT,
-                    0,
-                ),
-                f"sum({once('spendtree_exporter_live_sessions')})",
-                colour=colours.SPENT,
-                trend=True,
-            ),
+            _open_sessions,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Sessions ended",
-                    "In the time shown, of the customers and teams chosen. If it is unusual, so is what "
-                    "your users ask, or an application that starts sessions in a loop.",
-                    COUNT,
-                    0,
-                ),
-                grown(select("sessions_total")),
-                colour=colours.QUIET,
-            ),
+            _sessions_ended,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Dearest session",
-                    "What the dearest session shown has cost. It stands first in the table below: open "
-                    "it to see which agent spent it.",
-                    USD,
-                    3,
-                ),
-                f"max(sum by (session) ({seen(COST)}))",
-                colour=colours.SPENT,
-            ),
+            _dearest_session,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Nearest to its ceiling",
-                    "How much of its ceiling the fullest session that is shown now has used. Above 80 % "
-                    "it is about to be stopped: raise its ceiling with `set_ceiling`, or let it end.",
-                    RATIO,
-                    0,
-                ),
-                f"max({USED})",
-                thresholds=colours.steps(0.8, 1),
-                empty="no ceiling",
-            ),
+            _nearest_to_its_ceiling,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Held for calls in flight",
-                    "Worst cases of calls that are being made: given back when they end. If it is large "
-                    "for long, calls hang, or their output limits are far above what they use.",
-                    USD,
-                    3,
-                ),
-                f"sum({once(HELD)})",
-                colour=colours.HELD,
-                trend=True,
-            ),
+            _held_for_calls_in_flight,
         ),
         (
             4,
-            stat_of(
-                About(
-                    "Without an answer",
-                    "Of the sessions that ended in the time shown, those that failed or were stopped "
-                    "by a budget. If it is high, see “How sessions ended” for which of the two.",
-                    RATIO,
-                    1,
-                ),
-                share(
-                    grown(select("sessions_total", 'status!="succeeded"')),
-                    grown(select("sessions_total")),
-                ),
-                thresholds=colours.steps(0.1, 0.2),
-            ),
+            _without_an_answer,
         ),
     ],
 )
@@ -144,13 +156,12 @@ _top = Line(
 def _burn(title: str, description: str, unit: str, decimals: int, expr: str) -> Builder[Panel]:
     """Return a graph of the dearest sessions; a click on one opens its page."""
     best = f"topk({DEAREST}, max by (session) (max_over_time({SPENT}[$__range])))"
-    panel = graph(
+    return graph(
         About(title, description, unit, decimals),
         [Query(f"label_replace({expr} and on (session) {best}, {SHORT})", "{{customer}} …{{id}}")],
         overrides=[(colours.like("/.*/"), [_OPEN])],
         calcs=("lastNotNull",),
     )
-    return panel
 
 
 def _quantile(which: float) -> str:
@@ -174,9 +185,9 @@ _BY = "by (session, customer)"
 _dearest = table_of(
     About(
         "The dearest sessions",
-        "Live and recent sessions, the dearest first; those over for longer than the time shown are in "
-        "the exporter's list. A click on an id opens its tree there. Look first at amplification "
-        "(routed again) and calls (a loop), then at what its ceiling was.",
+        "Live and recent sessions, the dearest first; those over for longer than the time shown "
+        "are in the exporter's list. A click on an id opens its tree there. Look first at "
+        "amplification (routed again) and calls (a loop), then at what its ceiling was.",
         USD,
         3,
     ),
@@ -218,6 +229,25 @@ _dearest = table_of(
     thresholds=colours.steps(0.8, 1),
 )
 
+_how_fast_do_they_burn = _burn(
+    "How fast do they burn?",
+    "Spent and presumed money over the ceiling, of the dearest sessions. A straight climb to 100 "
+    "% is a loop, or a ceiling that is too small for the question. A click on a line opens the "
+    "session.",
+    RATIO,
+    0,
+    f"max by (session, customer) ({USED})",
+)
+
+_what_have_they_cost = _burn(
+    "What have they cost?",
+    "True cost of the dearest sessions while they are shown: as long as they run, and a quarter "
+    "of an hour longer. A click on a line opens the session.",
+    USD,
+    3,
+    f"max by (session, customer) ({once(SPENT)})",
+)
+
 _live = Section(
     "Live and recent",
     [
@@ -227,29 +257,100 @@ _live = Section(
             [
                 (
                     12,
-                    _burn(
-                        "How fast do they burn?",
-                        "Spent and presumed money over the ceiling, of the dearest sessions. A straight "
-                        "climb to 100 % is a loop, or a ceiling that is too small for the question. A "
-                        "click on a line opens the session.",
-                        RATIO,
-                        0,
-                        f"max by (session, customer) ({USED})",
-                    ),
+                    _how_fast_do_they_burn,
                 ),
                 (
                     12,
-                    _burn(
-                        "What have they cost?",
-                        "True cost of the dearest sessions while they are shown: as long as they run, "
-                        "and a quarter of an hour longer. A click on a line opens the session.",
-                        USD,
-                        3,
-                        f"max by (session, customer) ({once(SPENT)})",
-                    ),
+                    _what_have_they_cost,
                 ),
             ],
         ),
+    ],
+)
+
+_cost_by_agent = ranking(
+    About(
+        "Cost by agent",
+        "What each role spent in the sessions shown. If one stands out, open one of the dearest "
+        "sessions and see how often it ran and with what model.",
+        USD,
+        2,
+    ),
+    [Query(f"sort_desc(sum by (agent) ({seen(COST)}))", "{{agent}}")],
+)
+
+_cost_by_routing_cycle = ranking(
+    About(
+        "Cost by routing cycle",
+        "1 is the first attempt; what stands below it was paid to ask again. If that is more than "
+        "a third, find what fails in the first: see “Failed runs” on “Efficiency”.",
+        USD,
+        2,
+    ),
+    [
+        Query(
+            f"sort_desc(sum by (routing_cycle) ({seen(COST)}))",
+            "cycle {{routing_cycle}}",
+        )
+    ],
+    overrides=colours.cycles(),
+)
+
+_calls_by_agent = ranking(
+    About(
+        "Calls by agent",
+        "Finished calls in the sessions shown. A role with many calls and little cost is fine; "
+        "one with many of both is where to save.",
+        COUNT,
+        0,
+    ),
+    [Query(f"sort_desc(sum by (agent) ({seen(CALLS)}))", "{{agent}}")],
+)
+
+_how_sessions_ended = graph(
+    About(
+        "How sessions ended",
+        "Each bar is what ended in that time. Stopped by a budget: the ceiling is too small or "
+        "something loops. Failed: the application's error, paid for all the same. Abandoned: its "
+        "process died.",
+        COUNT,
+        1,
+    ),
+    [
+        Query(
+            total(
+                f"increase({select('sessions_total')}[$__rate_interval])",
+                "status",
+            ),
+            "{{status}}",
+        )
+    ],
+    stacked=True,
+    bars=True,
+    overrides=colours.meant("succeeded", "failed", "budget_exceeded", "abandoned"),
+    calcs=("sum",),
+    interval="10m",
+)
+
+_what_does_a_session_cost = graph(
+    About(
+        "What does a session cost?",
+        "Half of the sessions cost less than the lower line, 95 of 100 less than the upper. If "
+        "the upper runs away, few sessions do: they are in the table above. If the lower does, "
+        "all have become dearer.",
+        USD,
+        2,
+    ),
+    [
+        Query(_quantile(0.95), "95 of 100 cost less"),
+        Query(_quantile(0.5), "half cost less"),
+    ],
+    overrides=[
+        (
+            colours.named("95 of 100 cost less"),
+            [colours.colour(colours.NEAR)],
+        ),
+        (colours.named("half cost less"), [colours.colour(colours.SPENT)]),
     ],
 )
 
@@ -261,49 +362,15 @@ _inside = Section(
             [
                 (
                     8,
-                    ranking(
-                        About(
-                            "Cost by agent",
-                            "What each role spent in the sessions shown. If one stands out, open one "
-                            "of the dearest sessions and see how often it ran and with what model.",
-                            USD,
-                            2,
-                        ),
-                        [Query(f"sort_desc(sum by (agent) ({seen(COST)}))", "{{agent}}")],
-                    ),
+                    _cost_by_agent,
                 ),
                 (
                     8,
-                    ranking(
-                        About(
-                            "Cost by routing cycle",
-                            "1 is the first attempt; what stands below it was paid to ask again. If that "
-                            "is more than a third, find what fails in the first: see “Failed runs” on "
-                            "“Efficiency”.",
-                            USD,
-                            2,
-                        ),
-                        [
-                            Query(
-                                f"sort_desc(sum by (routing_cycle) ({seen(COST)}))",
-                                "cycle {{routing_cycle}}",
-                            )
-                        ],
-                        overrides=colours.cycles(),
-                    ),
+                    _cost_by_routing_cycle,
                 ),
                 (
                     8,
-                    ranking(
-                        About(
-                            "Calls by agent",
-                            "Finished calls in the sessions shown. A role with many calls and little cost "
-                            "is fine; one with many of both is where to save.",
-                            COUNT,
-                            0,
-                        ),
-                        [Query(f"sort_desc(sum by (agent) ({seen(CALLS)}))", "{{agent}}")],
-                    ),
+                    _calls_by_agent,
                 ),
             ],
         ),
@@ -312,56 +379,11 @@ _inside = Section(
             [
                 (
                     12,
-                    graph(
-                        About(
-                            "How sessions ended",
-                            "Each bar is what ended in that time. Stopped by a budget: the ceiling is "
-                            "too small or something loops. Failed: the application's error, paid for "
-                            "all the same. Abandoned: its process died.",
-                            COUNT,
-                            1,
-                        ),
-                        [
-                            Query(
-                                total(
-                                    f"increase({select('sessions_total')}[$__rate_interval])",
-                                    "status",
-                                ),
-                                "{{status}}",
-                            )
-                        ],
-                        stacked=True,
-                        bars=True,
-                        overrides=colours.meant(
-                            "succeeded", "failed", "budget_exceeded", "abandoned"
-                        ),
-                        calcs=("sum",),
-                        interval="10m",
-                    ),
+                    _how_sessions_ended,
                 ),
                 (
                     12,
-                    graph(
-                        About(
-                            "What does a session cost?",
-                            "Half of the sessions cost less than the lower line, 95 of 100 less than "
-                            "the upper. If the upper runs away, few sessions do: they are in the table "
-                            "above. If the lower does, all have become dearer.",
-                            USD,
-                            2,
-                        ),
-                        [
-                            Query(_quantile(0.95), "95 of 100 cost less"),
-                            Query(_quantile(0.5), "half cost less"),
-                        ],
-                        overrides=[
-                            (
-                                colours.named("95 of 100 cost less"),
-                                [colours.colour(colours.NEAR)],
-                            ),
-                            (colours.named("half cost less"), [colours.colour(colours.SPENT)]),
-                        ],
-                    ),
+                    _what_does_a_session_cost,
                 ),
             ],
         ),
