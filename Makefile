@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 
 # Debian packages whose programs the tests run, each as package=program. They are installed by the
 # root of a Debian machine only; elsewhere tests that need them skip and say so.
-APT_PROGRAMS := prometheus=promtool
+APT_PROGRAMS := prometheus=promtool prometheus-alertmanager=amtool
 
 # Two workers: the suite waits on disk and on other processes more than it computes.
 PYTEST_ARGS ?= -n 2
@@ -29,7 +29,7 @@ setup: $(STAMPS)/python ## make .venv with everything that the other targets nee
 demo: setup ## run the demo workload and serve its metrics and pages
 	$(BIN)/spendtree demo --serve
 
-test: setup $(STAMPS)/programs ## run all tests (PYTEST_ARGS=... for other arguments)
+test: setup $(STAMPS)/programs $(STAMPS)/newer ## run all tests (PYTEST_ARGS=... for other arguments)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: setup ## lint, formatting, types and import directions: what CI checks
@@ -60,3 +60,8 @@ $(STAMPS)/python: pyproject.toml .ci/setup
 $(STAMPS)/programs: Makefile .ci/programs
 	@.ci/programs $(APT_PROGRAMS)
 	@mkdir -p $(@D) && touch $@
+
+# Left unmade where nothing could be fetched, so that the next `make test` tries again.
+$(STAMPS)/newer: .ci/newer
+	@.ci/newer $(VENV)/newer
+	@mkdir -p $(@D) && [ ! -d $(VENV)/newer ] || touch $@

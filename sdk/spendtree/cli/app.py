@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import spendtree
-from spendtree.cli import checking, demo, importing, pruning, sessions, tree
+from spendtree.cli import checking, demo, importing, pruning, rules, sessions, tree
 from spendtree.errors import SpendtreeError
 
 EPILOG = "The store is --store, else SPENDTREE_STORE, else sqlite:///spendtree.db here."
@@ -45,6 +45,7 @@ def create_app() -> typer.Typer:
     app.command("tree")(tree.tree)
     app.command("check")(checking.check)
     app.command("prune")(pruning.prune)
+    app.command("rules")(rules.rules)
     return app
 
 
