@@ -20,6 +20,10 @@ export interface Told {
   type: string;
   state: string;
   errors: string[];
+  /** What can be read in the panel, without its title. */
+  text: string;
+  /** How many of the plots' pixels have a colour, axes and grids being grey. */
+  colored: number;
   /** Names of the fields with values in the data that reached the panel, transformations applied. */
   filled: string[];
   rows: number;

@@ -18,6 +18,7 @@ import {
 } from "@grafana/scenes";
 
 import { Page } from "./page";
+import { panelPlugin } from "./panels";
 import { variablesOf } from "./variables";
 
 const UNKNOWN = ["repeat", "libraryPanel", "timeFrom", "timeShift", "hideTimeOverride"] as const;
@@ -89,6 +90,7 @@ function rowOf(row: RowPanel, children: SceneGridItem[]): SceneGridRow {
 }
 
 function itemOf(panel: Panel): SceneGridItem {
+  panelPlugin(panel.type);
   for (const feature of UNKNOWN) {
     if (panel[feature]) {
       throw new Error(`panel ${panel.id} uses ${feature}, which the harness does not know`);

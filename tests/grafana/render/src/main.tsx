@@ -34,4 +34,8 @@ async function start(): Promise<void> {
   );
 }
 
-void start();
+start().catch((error: unknown) => {
+  window.spendtreeTold = () => {
+    throw error;
+  };
+});

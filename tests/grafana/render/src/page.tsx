@@ -3,6 +3,7 @@
 
 import type { DashboardLink } from "@grafana/schema";
 import {
+  ControlsLabel,
   type SceneComponentProps,
   type SceneDataLayerSet,
   type SceneGridLayout,
@@ -60,7 +61,10 @@ function Drawn({ model }: SceneComponentProps<Page>) {
         <Stack alignItems="center" gap={2} wrap="wrap">
           <variables.Component model={variables} />
           {layers.map((layer) => (
-            <layer.Component key={layer.state.key} model={layer} />
+            <Stack key={layer.state.key} gap={0} alignItems="center">
+              <ControlsLabel label={layer.state.name} />
+              <layer.Component model={layer} />
+            </Stack>
           ))}
         </Stack>
         <body.Component model={body} />
