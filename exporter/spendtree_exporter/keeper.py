@@ -46,7 +46,7 @@ class Keeper:
 
     `writer` tells whether this exporter has the store's lock. `session_idle_seconds` is how long
     an open session may be silent whose process is gone or unknown; `LIVING_PATIENCE` times that if
-    it lives.
+    it lives. `when_writer` is called when this exporter has become the writer.
     """
 
     def __init__(
@@ -54,11 +54,13 @@ class Keeper:
         store: Store,
         *,
         session_idle_seconds: float = SESSION_IDLE_SECONDS,
+        when_writer: Callable[[], object] = lambda: None,
         now: Callable[[], int] = _wall_clock_us,
     ) -> None:
         self._store = store
         self._idle_us = round(session_idle_seconds * 1e6)
         self._now = now
+        self._when_writer = when_writer
         self._lock = WriterLock(store.url)
         self._told = ""
         self._quiet_until: dict[str, int] = {}
@@ -93,7 +95,10 @@ class Keeper:
         elif reason and not self._told:
             log.warning("read-only: %s; serving the same figures, ready to take over", reason)
         self._told = reason
-        return self._lock.held
+        if reason:
+            return False
+        self._when_writer()
+        return True
 
     def tidy(self) -> int:
         """Do one round; answer how many sessions were closed. Raises StoreError."""

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.grafana.filled import Filled, filled
+from tests.grafana import filled as history
 from tests.grafana.prometheus import MissingProgramError
 
 
 @pytest.fixture(scope="session")
-def history() -> Iterator[Filled]:
+def filled() -> Iterator[history.Filled]:
     """The Prometheus, once for each worker; its blocks are made by the first of them."""
     try:
-        with filled() as found:
+        with history.filled() as found:
             yield found
     except MissingProgramError as error:
         if os.environ.get("CI"):

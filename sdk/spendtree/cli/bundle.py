@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import spendtree
+from spendtree.cli import monitors
 from spendtree.config.thresholds import THRESHOLDS
 from spendtree.errors import SpendtreeError
 
@@ -18,6 +19,7 @@ RUNBOOKS = "https://github.com/spendtree/spendtree/blob/main/alerts/runbooks"
 """Where alerts say that their runbooks are."""
 
 THRESHOLD_RULES = "rules/thresholds.yml"
+SCRAPES = "prometheus.yml"
 PROMETHEUS_RULE = "kubernetes/prometheusrule.yaml"
 
 _NOT_FOR_USERS = ("tests",)
@@ -82,6 +84,8 @@ def files(
         linked = texts[name].replace(RUNBOOKS, runbooks.rstrip("/"))
         texts[name] = linked.replace(_DASHBOARD, f"dashboard_url: {grafana.rstrip('/')}/d/")
     texts[PROMETHEUS_RULE] = prometheus_rule([texts[name] for name in _rule_files(texts)])
+    texts[monitors.SERVICE_MONITOR] = monitors.service_monitor(texts[SCRAPES])
+    texts[monitors.POD_MONITOR] = monitors.pod_monitor(texts[SCRAPES])
     return dict(sorted(texts.items()))
 
 
