@@ -36,7 +36,7 @@ def _account(name: str) -> str:
 
 
 def _wait(which: float) -> str:
-    found = total("rate(spendtree_hold_wait_seconds_bucket[$__rate_interval])", "le")
+    found = total("rate(spendtree_hold_wait_seconds_bucket[1h])", "le")
     return f"histogram_quantile({which}, {found}) >= 0"
 
 
@@ -53,9 +53,9 @@ _fullest_budget = stat_of(
     empty="no budget",
 )
 
-_budgets_that_will_not_last = stat_of(
+_budgets_running_out = stat_of(
     About(
-        "Budgets that will not last",
+        "Budgets running out",
         "Budgets that are projected to be used up before their period ends. Each is a row below "
         "with more than 100 % in “Projected”.",
         COUNT,
@@ -78,9 +78,9 @@ _calls_denied = stat_of(
     empty="0",
 )
 
-_would_have_been_denied = stat_of(
+_would_be_denied = stat_of(
     About(
-        "Would have been denied",
+        "Would be denied",
         "Calls that were made because a mode is warn or record. See who has many before you "
         "switch to enforce: these calls will fail then.",
         COUNT,
@@ -126,7 +126,7 @@ _top = Line(
         ),
         (
             4,
-            _budgets_that_will_not_last,
+            _budgets_running_out,
         ),
         (
             4,
@@ -134,7 +134,7 @@ _top = Line(
         ),
         (
             4,
-            _would_have_been_denied,
+            _would_be_denied,
         ),
         (
             4,
@@ -200,7 +200,6 @@ _what_has_each_budget_left = table_of(
     ],
     sort="Used",
     thresholds=colours.steps(0.8, 1),
-    empty="no budget",
 )
 
 _how_do_the_budgets_fill = graph(
@@ -212,7 +211,12 @@ _how_do_the_budgets_fill = graph(
         RATIO,
         0,
     ),
-    [Query(f"max {_BY} ({USED})", "{{customer}}{{team}} {{period}}")],
+    [
+        Query(
+            f'label_join(max {_BY} ({USED}), "whose", "", "customer", "team")',
+            "{{whose}} {{period}}",
+        )
+    ],
     thresholds=colours.steps(0.8, 1),
     top=1,
     calcs=("lastNotNull",),
@@ -341,7 +345,6 @@ _transfers = table_of(
         Column("Value #B", "Times", COUNT, 0, 90),
     ],
     sort="Moved",
-    empty="no transfer",
 )
 
 _sizes = Section(
@@ -416,7 +419,6 @@ _which_limit_denied_whom = table_of(
         Column("Value", "Denied", COUNT, 0, 90),
     ],
     sort="Denied",
-    empty="nothing was denied",
 )
 
 _how_long_do_calls_wait_for_money = graph(
@@ -438,6 +440,7 @@ _how_long_do_calls_wait_for_money = graph(
     ],
     interval="10m",
     calcs=("lastNotNull",),
+    narrow=True,
 )
 
 _overruns_by_model = ranking(
@@ -482,6 +485,7 @@ _calls_of_unclear_ending = graph(
     overrides=colours.meant("lapsed", "unmetered"),
     calcs=("sum",),
     interval="10m",
+    narrow=True,
 )
 
 _denied = Section(

@@ -23,7 +23,8 @@ USED = recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
 THIS_MONTH = "month() == month(vector($__to / 1000))"
 
-MONTH = f"sum by (customer) (sum_over_time(({HOURS} and on () ({THIS_MONTH}))[31d:1h]))"
+NAMED_HOURS = recorded("customer:spendtree_cost_usd:increase1h", 'customer!=""')
+MONTH = f"sum by (customer) (sum_over_time(({NAMED_HOURS} and on () ({THIS_MONTH}))[31d:1h]))"
 PRICE = f"max by (customer) ({once(select('plan_price_usd'))})"
 
 SESSIONS = select("sessions_total")
@@ -248,8 +249,8 @@ _who_costs_more_than_they_pay = table_of(
     [
         Column("customer", "Customer"),
         Column("plan", "Plan"),
-        Column("Value #A", "Consumed this month", USD, 2, 160),
-        Column("Value #B", "Price of the plan", USD, 2, 140),
+        Column("Value #A", "This month", USD, 2, 110),
+        Column("Value #B", "Plan's price", USD, 2, 110),
         Column(
             "Value #C",
             "Of the price",
@@ -270,7 +271,6 @@ _who_costs_more_than_they_pay = table_of(
     ],
     sort="Of the price",
     thresholds=colours.steps(0.8, 1),
-    empty="no plan",
 )
 
 _heavy_users = ranking(

@@ -44,9 +44,9 @@ def _odd(kind: str, label: str) -> str:
     return grown(select(f"{kind}_calls_total"), f"model, {label}") + " > 0"
 
 
-_dollars_per_million_tokens = stat_of(
+_usd_per_million_tokens = stat_of(
     About(
-        "Dollars per million tokens",
+        "$ per million tokens",
         "Of all tokens together, cached ones included, in the time shown. If it rises, a dear "
         "model has taken over or a cache no longer hits: both are below.",
         USD_PER_MTOK,
@@ -123,7 +123,7 @@ _top = Line(
     [
         (
             4,
-            _dollars_per_million_tokens,
+            _usd_per_million_tokens,
         ),
         (
             4,
@@ -340,6 +340,7 @@ _cost_by_routing_cycle = graph(
     overrides=colours.cycles(),
     calcs=("sum",),
     interval="10m",
+    narrow=True,
 )
 
 _failed_calls_by_model = ranking(
@@ -431,7 +432,6 @@ _what_does_reading_each_other_cost = table_of(
         Column("Value #C", "Tokens each", COUNT, 0, 110),
     ],
     sort="Cost",
-    empty="no messages",
 )
 
 _broken_output_contracts = graph(
@@ -498,7 +498,6 @@ _calls_that_nobody_owns_or_that_have_no_price = table_of(
         Column("Value #C", "Unmetered", COUNT, 0, 100),
     ],
     sort="Unattributed",
-    empty="none",
 )
 
 _messages = Section(

@@ -19,8 +19,9 @@ from grafana.build.queries import once
 JOB = '{job=~"spendtree.*"}'
 
 
-def _each(name: str) -> str:
-    return f"spendtree_{name}"
+def _none(label: str) -> str:
+    """Return a zero for what never was: an empty graph would look broken."""
+    return f'label_replace(vector(0), "{label}", "none", "", "")'
 
 
 _exporters_up = stat_of(
@@ -36,9 +37,9 @@ _exporters_up = stat_of(
     empty="none known",
 )
 
-_how_old_are_the_figures = stat_of(
+_age_of_the_figures = stat_of(
     About(
-        "How old are the figures?",
+        "Age of the figures",
         "How long ago the slowest exporter stood at the end of its log. Above a minute it cannot "
         "read its store, or is overrun: see “Store” below.",
         SECONDS,
@@ -106,7 +107,7 @@ _top = Line(
         ),
         (
             4,
-            _how_old_are_the_figures,
+            _age_of_the_figures,
         ),
         (
             4,
@@ -135,7 +136,8 @@ _lag_by_exporter = graph(
         SECONDS,
         2,
     ),
-    [Query(_each("exporter_lag_seconds"), "{{instance}} {{store}}")],
+    [Query("spendtree_exporter_lag_seconds", "{{instance}} {{store}}")],
+    top=1,
 )
 
 _events_read = graph(
@@ -172,6 +174,7 @@ _store = graph(
     colour=colours.fixed(colours.OVER),
     interval="1m",
     calcs=("sum",),
+    top=1,
 )
 
 _which_exporters_are_there = table_of(
@@ -197,7 +200,6 @@ _which_exporters_are_there = table_of(
         Column("Value #D", "Lag", SECONDS, 2, 90),
     ],
     sort="Instance",
-    empty="none",
 )
 
 _fresh = Section(
@@ -248,6 +250,10 @@ _series = graph(
         )
     ],
     stacked=True,
+    overrides=[
+        (colours.like("/session$/"), [colours.colour(colours.SPENT)]),
+        (colours.like("/standing$/"), [colours.colour(colours.FREE)]),
+    ],
 )
 
 _which_label_is_full = graph(
@@ -263,7 +269,7 @@ _which_label_is_full = graph(
         Query(
             "sum by (label) ("
             + once("increase(spendtree_label_overflow_total[$__rate_interval])")
-            + ")",
+            + f") or {_none('label')}",
             "{{label}}",
         )
     ],
@@ -291,6 +297,7 @@ _scrape_time_by_exporter = graph(
             "{{instance}} scrape",
         ),
     ],
+    narrow=True,
 )
 
 _memory = graph(
@@ -302,6 +309,7 @@ _memory = graph(
         0,
     ),
     [Query(f"process_resident_memory_bytes{JOB}", "{{instance}}")],
+    narrow=True,
 )
 
 _processor = graph(
@@ -319,6 +327,8 @@ _processor = graph(
         )
     ],
     interval="1m",
+    narrow=True,
+    top=0.1,
 )
 
 _size = Section(
@@ -373,6 +383,7 @@ _spans_received = graph(
     ],
     stacked=True,
     interval="1m",
+    narrow=True,
 )
 
 _spans_that_wait = graph(
@@ -383,7 +394,8 @@ _spans_that_wait = graph(
         COUNT,
         0,
     ),
-    [Query("spendtree_exporter_pending_spans", "{{instance}}")],
+    [Query(f"spendtree_exporter_pending_spans or {_none('instance')}", "{{instance}}")],
+    narrow=True,
 )
 
 _age_of_the_price_list = stat_of(

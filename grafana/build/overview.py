@@ -77,9 +77,9 @@ _spent_this_month = stat_of(
     colour=colours.SPENT,
 )
 
-_month_s_budgets_used = stat_of(
+_budgets_used = stat_of(
     About(
-        "Month's budgets used",
+        "Budgets used",
         "Spent and presumed money of the customers who have a budget for the month, of what they "
         "may spend together. If it is high, see on “Budgets and envelopes” whose it is, and raise "
         "that budget or talk to them.",
@@ -91,9 +91,9 @@ _month_s_budgets_used = stat_of(
     empty="no budget",
 )
 
-_month_s_budgets_projected = stat_of(
+_budgets_projected = stat_of(
     About(
-        "Month's budgets, projected",
+        "Budgets projected",
         "What these budgets come to at the month's end if it goes on so. Above 100 % some will be "
         "stopped before: see on “Customers” whose budget that is.",
         RATIO,
@@ -133,11 +133,11 @@ _top = Line(
         ),
         (
             4,
-            _month_s_budgets_used,
+            _budgets_used,
         ),
         (
             4,
-            _month_s_budgets_projected,
+            _budgets_projected,
         ),
         (
             4,
@@ -232,7 +232,7 @@ def _spend(by: str, title: str, description: str) -> Builder[Panel]:
         [Query(per_hour(rate(COST, by)), "{{" + by + "}}")],
         stacked=True,
         calcs=("mean", "lastNotNull"),
-        interval="1m",
+        interval="5m",
     )
 
 
@@ -269,7 +269,7 @@ _spend_per_hour_by_level = graph(
     [Query(per_hour(rate(COST, "level")), "level {{level}}")],
     stacked=True,
     calcs=("mean", "lastNotNull"),
-    interval="1m",
+    interval="5m",
 )
 
 _who = Section(
@@ -332,6 +332,12 @@ _changes_since_last_week = table_of(
     sort="Difference",
 )
 
+
+def _firing(severity: str) -> str:
+    labels = "alertname, severity, customer, team, agent, session"
+    return f'sum by ({labels}) (ALERTS{{{FIRING}, severity="{severity}"}})'
+
+
 _which_alerts_fire = table_of(
     About(
         "Which alerts fire?",
@@ -340,7 +346,7 @@ _which_alerts_fire = table_of(
         COUNT,
         0,
     ),
-    [f"sum by (alertname, severity, customer, team, agent, session) (ALERTS{{{FIRING}}})"],
+    [f"sort_desc({_firing('critical')} * 3 or {_firing('warning')} * 2 or {_firing('info')})"],
     [
         Column("severity", "Severity", width=90, more=SEVERITIES),
         Column("alertname", "Alert", width=270),
@@ -349,8 +355,6 @@ _which_alerts_fire = table_of(
         Column("agent", "Agent", width=120),
         Column("session", "Session", more=SESSION_LINK),
     ],
-    sort="Severity",
-    empty="none fires",
 )
 
 _spend_per_hour_and_a_week_before = graph(

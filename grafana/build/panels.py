@@ -4,6 +4,7 @@ A panel has a title that is a question or a plain noun, a unit, and a descriptio
 do when it looks wrong. What it shows is decided by the dashboards.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, Self
 
@@ -14,6 +15,7 @@ from grafana_foundation_sdk.builders.common import (
     StackingConfig,
     TableSortByFieldState,
     VizLegendOptions,
+    VizTextDisplayOptions,
     VizTooltipOptions,
 )
 from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
@@ -86,6 +88,17 @@ SEVERITIES: Mapping[str, object] = {
 """The colours of an alert's severity."""
 
 
+NAMELESS = {
+    "customer": "no customer",
+    "team": "no team",
+    "agent": "no agent",
+    "model": "no model",
+}
+"""What is called so belongs to none: a stray call, a router before the first agent."""
+
+LEGEND_WIDTH = 290
+
+
 class Query(NamedTuple):
     """An expression and what its series are called; `{{label}}` is put in by Grafana."""
 
@@ -148,17 +161,27 @@ def graph(
     calcs: Sequence[str] = ("lastNotNull", "max"),
     interval: str = "",
     bottom: float = 0,
+    narrow: bool = False,
 ) -> Builder[Panel]:
-    """Return lines over time, with their names and last values beside them."""
+    """Return lines over time, with their names and last values beside them.
+
+    On a `narrow` panel the names stand below. `top` is how high the axis goes at least.
+    """
     panel = timeseries.Panel()
     _describe(panel, about, queries)
-    legend = VizLegendOptions().show_legend(True).display_mode(common.LegendDisplayMode.TABLE)
-    legend.placement(common.LegendPlacement.RIGHT).calcs(list(calcs)).width(240)
-    legend.sort_by("Last *").sort_desc(True)
+    legend = VizLegendOptions().show_legend(True).calcs(list(calcs))
+    if narrow:
+        legend.display_mode(common.LegendDisplayMode.LIST).placement(common.LegendPlacement.BOTTOM)
+    else:
+        legend.display_mode(common.LegendDisplayMode.TABLE)
+        legend.placement(common.LegendPlacement.RIGHT).width(LEGEND_WIDTH)
+        legend.sort_by("Last *").sort_desc(True)
     tooltip = VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI)
     panel.legend(legend).tooltip(tooltip.sort(common.SortOrder.DESCENDING))
-    panel.color_scheme(colour or colours.by_name())
-    panel.line_width(1).fill_opacity(30 if stacked else 6).min(bottom)
+    panel.color_scheme(colour or colours.by_alphabet())
+    panel.line_width(1).fill_opacity(
+        30 if stacked or (len(queries) == 1 and not _names(queries[0])) else 0
+    ).min(bottom)
     panel.show_points(common.VisibilityMode.NEVER).span_nulls(False)
     if stacked:
         panel.stacking(StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
@@ -195,10 +218,11 @@ def ranking(
     panel.name_placement(common.BarGaugeNamePlacement.LEFT)
     panel.sizing(common.BarGaugeSizing.MANUAL).min_viz_height(16).max_viz_height(28)
     panel.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    panel.text(VizTextDisplayOptions().title_size(12).value_size(14))
     if top is not None:
         panel.max(top)
     if thresholds is None:
-        panel.color_scheme(colour or colours.by_name())
+        panel.color_scheme(colour or colours.fixed(colours.SPENT))
     else:
         panel.thresholds(thresholds).color_scheme(colours.by_threshold())
     for matcher, properties in overrides:
@@ -222,21 +246,19 @@ def table_of(
     queries: Sequence[str],
     columns: Sequence[Column],
     *,
-    sort: str,
+    sort: str = "",
     thresholds: ThresholdsConfig | None = None,
-    empty: str = "–",
 ) -> Builder[Panel]:
     """Return rows: the queries' series joined by their labels, a column for each label and value.
 
     The value of query A is the field `Value #A`. Columns stand in the order given; what is not
-    named is hidden.
+    named is hidden. Without `sort` the rows stand in the order of the query.
     """
     panel = table.Panel()
     _describe(panel, about, [Query(expr) for expr in queries], instant=True, tabular=True)
-    panel.no_value(empty).cell_height(common.TableCellHeight.SM).align(
-        common.FieldTextAlignment.AUTO
-    )
-    panel.sort_by([TableSortByFieldState().display_name(sort).desc(True)])
+    panel.no_value("–").cell_height(common.TableCellHeight.SM).align(common.FieldTextAlignment.AUTO)
+    if sort:
+        panel.sort_by([TableSortByFieldState().display_name(sort).desc(True)])
     panel.thresholds(thresholds or colours.steps()).color_scheme(colours.fixed(colours.QUIET))
     if len(queries) > 1:
         panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
@@ -292,6 +314,20 @@ def buckets(about: About, expr: str, *, interval: str = "") -> Builder[Panel]:
     return panel
 
 
+def _names(query: Query) -> list[str]:
+    """Return the labels that a query's series are called by."""
+    return re.findall(r"{{(\w+)}}", query.legend)
+
+
+def _all_named(query: Query) -> str:
+    """Return the query so that no series lacks a name: Grafana would call it by the label's."""
+    expr = query.expr
+    for label in _names(query):
+        if label in NAMELESS:
+            expr = f'label_replace({expr}, "{label}", "{NAMELESS[label]}", "{label}", "")'
+    return expr
+
+
 def _describe(
     panel: _Described,
     about: About,
@@ -305,7 +341,8 @@ def _describe(
     if about.decimals is not None:
         panel.decimals(about.decimals)
     for number, query in enumerate(queries):
-        target = Dataquery().expr(query.expr).ref_id(chr(ord("A") + number)).datasource(SOURCE)
+        expr = query.expr if tabular else _all_named(query)
+        target = Dataquery().expr(expr).ref_id(chr(ord("A") + number)).datasource(SOURCE)
         if instant:
             target.instant()
         else:

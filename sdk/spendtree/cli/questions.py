@@ -101,7 +101,7 @@ def plot(number: int) -> Plot:
     return Plot(
         failing_cycles=failing,
         tight=number % 9 == 2,
-        crowded=number % 4 == 3,
+        crowded=number % 9 == 4,
         small_envelope=number % 10 == 0,
         moves_money=number % 3 == 1,
         translates=number % 8 == 6,

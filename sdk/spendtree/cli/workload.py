@@ -26,7 +26,7 @@ PROVIDERS = {
 CONFIG = Path(__file__).with_name("demo.yaml")
 """Budgets, plans and contracts: for the application, and for an exporter beside it."""
 
-CEILING = "1.00"
+CEILING = "0.50"
 TIGHT_CEILING = "0.06"
 """Not enough for a whole answer: what a session looks like that ran into its ceiling."""
 
@@ -183,7 +183,9 @@ class Session:
             "quality-checker", task="check the claims", envelope="0.05", max_cost="0.10"
         ) as run:
             if giver is not None:
-                giver.transfer("researcher", "quality-checker", "0.02", "a second look")
+                with suppress(spendtree.TransferError):  # some have nothing left to give
+                    giver.transfer("researcher", "quality-checker", "0.02", "a second look")
+                    giver.transfer("extractor", "coordinator", "0.01", "the answer is long")
             for _ in range(1 if giver is None else 2):
                 await self._ask(random, "claude-haiku-4-5", (2500, 5000), (100, 300), cached=3000)
             run.deliver("verdict", tokens=random.randint(*VERDICT_TOKENS))
