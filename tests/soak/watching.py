@@ -20,7 +20,10 @@ from spendtree.store import open_store
 from spendtree_exporter.render import OPENMETRICS, TEXT, Format
 from tests.exporter.test_prometheus import asked, running
 
-BIRTH_HOLD_SECONDS = 3
+INTERVAL_SECONDS = 3
+"""Between two scrapes, and the longest that one may take: the machine is busy with spending."""
+
+BIRTH_HOLD_SECONDS = 2 * INTERVAL_SECONDS
 WORKERS = 2
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "from spendtree_exporter.cli import main; main()"]
@@ -64,7 +67,10 @@ def soak(programs: Sequence[str], seconds: float, folder: Path) -> tuple[int, li
         for number, program in enumerate(programs):
             place = folder / f"prometheus-{number}"
             place.mkdir()
-            apis.append(stack.enter_context(running(program, metrics, place, replica=str(number))))
+            server = running(
+                program, metrics, place, replica=str(number), interval=INTERVAL_SECONDS
+            )
+            apis.append(stack.enter_context(server))
         for api in apis:
             asked(api, "up == 1")
         with spending(url):
