@@ -28,6 +28,12 @@ def rule_files() -> list[Path]:
     return sorted((ALERTS / "rules").glob("*.yml"))
 
 
+def alert_names() -> set[str]:
+    """Return the names of all shipped alerts."""
+    groups = [group for file in rule_files() for group in read(file)["groups"]]
+    return {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+
+
 def local_alertmanager(
     folder: Path, receiver_url: str, *, divisor: int = 1, intervals: list[Any] | None = None
 ) -> Path:

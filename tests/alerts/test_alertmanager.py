@@ -86,6 +86,27 @@ def test_no_secret_is_in_the_configuration() -> None:
     assert set(re.findall(r"api_url: (\S+)", text)) == {f"{shipped.RECEIVER}/slack"}
 
 
+def test_every_template_that_a_receiver_uses_exists() -> None:
+    """Also those that are commented out: Alertmanager would only find out when it has to tell."""
+    used = set(re.findall(r'template "([\w.]+)"', shipped.ALERTMANAGER.read_text("utf-8")))
+    defined = {
+        name
+        for file in (shipped.ALERTS / "templates").glob("*.tmpl")
+        for name in re.findall(r'define "([\w.]+)"', file.read_text("utf-8"))
+    }
+
+    assert used
+    assert used <= defined
+
+
+def test_every_alert_that_inhibition_names_is_shipped() -> None:
+    text = shipped.ALERTMANAGER.read_text("utf-8")
+    named = set(re.findall(r"\bSpendtree\w+", text)) - {"Spendtree"}
+
+    assert named
+    assert named <= shipped.alert_names()
+
+
 ROUTES: dict[str, tuple[Labels, list[str]]] = {
     "critical of nobody in particular: a person is called, and the channel knows": (
         {"severity": "critical"},

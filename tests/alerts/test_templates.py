@@ -141,7 +141,9 @@ def test_what_is_over_says_since_when_and_how_long_it_was(version: str, tmp_path
     assert render("text", alerts, tmp_path, version).splitlines()[0] == (
         f"• customer acme, team search, session {SESSION}: over at Nov 26, 02:40 UTC, after 27m12s"
     )
+    assert "silence" not in render("text", alerts, tmp_path, version)
     assert render("color", alerts, tmp_path, version) == "good"
+    assert render("title", [*alerts, *alerts], tmp_path, version).endswith("team search (2 over)")
 
 
 @in_both_versions
@@ -219,23 +221,13 @@ def test_mail_is_the_same_text_and_nothing_in_it_becomes_markup(
     assert f"sessions/{SESSION}" in mail
 
 
-def names() -> set[str]:
-    return {
-        rule["alert"]
-        for file in shipped.rule_files()
-        for group in shipped.read(file)["groups"]
-        for rule in group["rules"]
-        if "alert" in rule
-    }
-
-
 def test_every_shipped_alert_has_a_first_thing_to_do_and_no_other_has() -> None:
     text = (TEMPLATES / "actions.tmpl").read_text("utf-8")
 
     told = re.findall(r'eq \. "(\w+)" -}}\n(.+)\n', text)
 
-    assert {name for name, _ in told} == names()
-    assert len(told) == len(names())
+    assert {name for name, _ in told} == shipped.alert_names()
+    assert len(told) == len(shipped.alert_names())
     assert all(20 < len(action) < 200 and action.endswith(".") for _, action in told)
 
 

@@ -120,14 +120,15 @@ def prometheus_rule(rule_files: list[str]) -> str:
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
         "metadata": {"name": "spendtree", "labels": {"app.kubernetes.io/name": "spendtree"}},
-        "spec": {"groups": [group for text in rule_files for group in _groups(text)]},
+        "spec": {"groups": [group for text in rule_files for group in groups(text)]},
     }
     body = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=100)
     return _PROMETHEUS_RULE_HEAD + str(body)
 
 
-def _groups(text: str) -> list[dict[str, Any]]:
+def groups(text: str) -> list[dict[str, Any]]:
+    """Return the groups of a rule file."""
     import yaml  # noqa: PLC0415
 
-    groups: list[dict[str, Any]] = yaml.safe_load(text)["groups"]
-    return groups
+    found: list[dict[str, Any]] = yaml.safe_load(text)["groups"]
+    return found
