@@ -377,7 +377,8 @@ _spans_received = graph(
     ),
     [
         Query(
-            "sum by (result) (rate(spendtree_exporter_received_spans_total[$__rate_interval]))",
+            "sum by (result) (rate(spendtree_exporter_received_spans_total[$__rate_interval])) "
+            f"or {_none('result')}",
             "{{result}}",
         )
     ],

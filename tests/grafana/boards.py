@@ -24,6 +24,7 @@ class Target(NamedTuple):
     panel: str
     ref: str
     expr: str
+    legend: str
     instant: bool
     interval: str
     time_from: str
@@ -65,6 +66,7 @@ def targets(board: Mapping[str, Any]) -> Iterator[Target]:
                 panel["title"],
                 target["refId"],
                 target["expr"],
+                target.get("legendFormat", ""),
                 target.get("instant", False),
                 panel.get("interval", ""),
                 board["time"]["from"],

@@ -44,6 +44,7 @@ class Filled(NamedTuple):
     whole_from: int = history.WHOLE_FROM
     end: int = history.END
     scrape_interval: str = f"{history.SCRAPE_SECONDS}s"
+    scrape_seconds: int = history.SCRAPE_SECONDS
 
 
 @contextmanager

@@ -104,6 +104,15 @@ def query_range(
     )
 
 
+def label_values(url: str, selector: str, label: str, *, start: float, end: float) -> list[str]:
+    """Return the values of a label that series have in a time, as a variable's query does."""
+    address = f"{url}/api/v1/label/{label}/values"
+    parameters = {"match[]": selector, "start": f"{start}", "end": f"{end}"}
+    body = httpx.get(address, params=parameters, timeout=150).json()
+    found: list[str] = body["data"]
+    return found
+
+
 def _asked(address: str, **parameters: str) -> list[dict[str, Any]]:
     answer = httpx.post(address, data=parameters, timeout=150)
     body = answer.json()
