@@ -98,7 +98,7 @@ def reads(expr: str) -> list[Read]:
         elif isinstance(node, promql_parser.VectorSelector):
             matched = {matcher.name for matcher in node.matchers.matchers}
             own = ranges[-1] if ranges else None
-            found.append(Read(node.name, matched, own, tuple(within)))
+            found.append(Read(node.name or "", matched, own, tuple(within)))
 
     def after(node: Any) -> None:
         if isinstance(node, promql_parser.Call | promql_parser.AggregateExpr):
@@ -126,7 +126,8 @@ def test_the_uids_and_titles_are_those_that_alerts_link_to() -> None:
 
 @each_file
 def test_panels_do_not_overlap_and_fill_their_lines(file: Any) -> None:
-    board, taken = read(file), set()
+    board = read(file)
+    taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
         place = panel["gridPos"]
         cells = {

@@ -1,4 +1,4 @@
-"""Every query of every panel, asked of a real Prometheus that eight days of the demo have filled."""
+"""Every query of every panel, asked of a real Prometheus that eight days of the demo filled."""
 
 import math
 from collections.abc import Mapping
