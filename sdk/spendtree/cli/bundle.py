@@ -22,6 +22,7 @@ THRESHOLD_RULES = "rules/thresholds.yml"
 SCRAPES = "prometheus.yml"
 PROMETHEUS_RULE = "kubernetes/prometheusrule.yaml"
 
+_FOR_USERS = (".md", ".tmpl", ".yaml", ".yml")
 _NOT_FOR_USERS = ("tests",)
 """Folders of `alerts/` that test the rules as they are, not somebody's own."""
 
@@ -92,8 +93,7 @@ def files(
 def _read(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        hidden = name.parts[0] in _NOT_FOR_USERS or any(part[0] in "._" for part in name.parts)
-        if path.is_file() and not hidden:
+        if path.suffix in _FOR_USERS and name.parts[0] not in _NOT_FOR_USERS:
             yield name.as_posix(), path.read_text("utf-8")
 
 
@@ -105,7 +105,9 @@ def threshold_rules(own: Mapping[str, Decimal]) -> str:
     """Return the recording rules that give every threshold; `own` are not the defaults."""
     rules = [
         _THRESHOLD.format(
-            name=name, value=f"{own.get(name, each.default):f}", reason=each.reason.capitalize()
+            name=name,
+            value=f"{own.get(name, each.default):f}",
+            reason=each.reason[:1].upper() + each.reason[1:],
         )
         for name, each in THRESHOLDS.items()
     ]

@@ -103,6 +103,7 @@ def _list(own: dict[str, Decimal], as_json: bool) -> None:
         output.write_json({name: _fields(own, name, each) for name, each in THRESHOLDS.items()})
         return
     table = Table("threshold", "value", "unit", "why", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
     table.columns[1].justify = "right"
     for name, each in THRESHOLDS.items():
         value = f"{own.get(name, each.default):f}"
