@@ -15,10 +15,10 @@ from grafana.build.panels import (
     stat_of,
     table_of,
 )
-from grafana.build.queries import grown, once, recorded, select, share, total
+from grafana.build.queries import SPENDING, added_up, grown, once, recorded, select, share
 
-COST = select("cost_usd_total", skip=("agent", "model"))
-NAMED_COST = select("cost_usd_total", 'customer!="_other", customer!=""', skip=("agent", "model"))
+COST = recorded(SPENDING, skip=("agent", "model"))
+NAMED_COST = recorded(SPENDING, 'customer!="_other", customer!=""', skip=("agent", "model"))
 USED = recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
 THIS_MONTH = "month() == month(vector($__to / 1000))"
@@ -28,7 +28,7 @@ MONTH = f"sum by (customer) (sum_over_time(({NAMED_HOURS} and on () ({THIS_MONTH
 PRICE = f"max by (customer) ({once(select('plan_price_usd'))})"
 
 SESSIONS = select("sessions_total")
-SPREAD = select("completed_session_cost_usd", suffix="_bucket")
+SPREAD = recorded("customer_le:spendtree_completed_session_cost_usd_bucket:rate1h")
 
 _customers_that_spend = stat_of(
     About(
@@ -38,7 +38,7 @@ _customers_that_spend = stat_of(
         COUNT,
         0,
     ),
-    f"count({grown(NAMED_COST, 'customer')} > 0)",
+    f"count({added_up(NAMED_COST, 'customer')} > 0)",
     colour=colours.QUIET,
     empty="0",
 )
@@ -50,7 +50,7 @@ _spent = stat_of(
         USD,
         2,
     ),
-    grown(COST),
+    added_up(COST),
     colour=colours.SPENT,
 )
 
@@ -130,9 +130,9 @@ _what_does_each_customer_cost = table_of(
         2,
     ),
     [
-        f"topk(200, {grown(COST, 'customer, team')})",
+        f"topk(200, {added_up(COST, 'customer, team')})",
         grown(SESSIONS, "customer, team"),
-        share(grown(COST, "customer, team"), grown(SESSIONS, "customer, team")),
+        share(added_up(COST, "customer, team"), grown(SESSIONS, "customer, team")),
     ],
     [
         Column("customer", "Customer"),
@@ -283,7 +283,7 @@ _heavy_users = ranking(
     ),
     [
         Query(
-            f"topk(10, {grown(NAMED_COST, 'customer')})",
+            f"topk(10, {added_up(NAMED_COST, 'customer')})",
             "{{customer}}",
         )
     ],
@@ -311,13 +311,14 @@ _plans = Section(
 _cost_per_session = buckets(
     About(
         "Cost per session",
-        "Sessions that ended, by what they cost. One band is one kind of question; a second one "
-        "above it, sessions that are routed again or loop: open one of those on “Sessions”.",
+        "Sessions that ended in each hour, by what they cost. One band is one kind of question; a "
+        "second one above it, sessions that are routed again or loop: open one of those on "
+        "“Sessions”.",
         USD,
         3,
     ),
-    total(f"increase({SPREAD}[$__rate_interval])", "le"),
-    interval="10m",
+    f"3600 * sum by (le) ({SPREAD})",
+    interval="1h",
 )
 
 _cost_of_a_session_by_customer = graph(

@@ -153,13 +153,14 @@ def _variables(chosen: Sequence[str]) -> list[Builder[Any]]:
         .default_value(EXPORTER_URL)
         .current(VariableOption(text=EXPORTER_URL, value=EXPORTER_URL))
     )
-    return [source, *(_choice(name) for name in chosen), exporter]
+    return [source, *(_choice(name, chosen) for name in chosen), exporter]
 
 
-def _choice(name: str) -> QueryVariable:
+def _choice(name: str, chosen: Sequence[str]) -> QueryVariable:
     """Return a choice of a label's values, as far as the choices before it leave them."""
-    after = VARIABLES[VARIABLES.index(name) :]
-    query = f"label_values({select('cost_usd_total', skip=after)}, {name})"
+    before = chosen[: chosen.index(name)]
+    others = tuple(each for each in VARIABLES if each not in before)
+    query = f"label_values({select('cost_usd_total', skip=others)}, {name})"
     return (
         QueryVariable(name)
         .label(name.capitalize())

@@ -16,32 +16,49 @@ from grafana.build.panels import (
     stat_of,
     table_of,
 )
-from grafana.build.queries import grown, rate, recorded, select, share, threshold, total
+from grafana.build.queries import (
+    added_up,
+    grown,
+    now_by,
+    per_hour,
+    recorded,
+    select,
+    share,
+    threshold,
+    total,
+)
 
-COST = select("cost_usd_total")
-TOKENS = select("tokens_total")
-INPUT = select("tokens_total", 'type!="output"')
-CACHED = select("tokens_total", 'type="cache_read"')
-RUNS = select("agent_runs_total")
-RUN_COST = select("agent_run_cost_usd_total")
-FAILED_COST = select("agent_run_cost_usd_total", 'status="failed"')
-CALLS = select("calls_total")
-FAILED_CALLS = select("calls_total", 'status="failed"')
+COST = recorded("agent_model:spendtree_cost_usd:rate5m", 'model!=""')
+TOKENS = recorded("agent_model_type:spendtree_tokens:rate5m")
+INPUT = recorded("agent_model_type:spendtree_tokens:rate5m", 'type!="output"')
+CACHED = recorded("agent_model_type:spendtree_tokens:rate5m", 'type="cache_read"')
+CALLS = recorded("agent_model:spendtree_calls:rate5m")
+EVERY_CYCLE = recorded("agent:spendtree_cost_usd:rate5m")
+FIRST_CYCLE = recorded("agent:spendtree_first_cycle_cost_usd:rate5m")
 
-PRICED = select("cost_usd_total", 'model!=""', skip=("team",))
+
+def _select(name: str, matchers: str = "") -> str:
+    """Return a selector under the choices of this dashboard: it is about roles and models."""
+    return select(name, matchers, skip=("customer", "team"))
+
+
+RUNS = _select("agent_runs_total")
+RUN_COST = _select("agent_run_cost_usd_total")
+FAILED_COST = _select("agent_run_cost_usd_total", 'status="failed"')
+FAILED_CALLS = _select("calls_total", 'status="failed"')
 
 
 def _blended(by: str = "") -> str:
     """Return dollars for a million tokens of all types."""
-    return f"1e6 * {share(grown(PRICED, by), grown(TOKENS, by))}"
+    return f"1e6 * {share(added_up(COST, by), added_up(TOKENS, by))}"
 
 
-def _hourly(selector: str, by: str) -> str:
-    return total(f"increase({selector}[1h])", by)
+def _hourly(rate5m: str) -> str:
+    return f"sum by (model) (sum_over_time({rate5m}[59m59s:5m]))"
 
 
 def _odd(kind: str, label: str) -> str:
-    return grown(select(f"{kind}_calls_total"), f"model, {label}") + " > 0"
+    return grown(_select(f"{kind}_calls_total"), f"model, {label}") + " > 0"
 
 
 _usd_per_million_tokens = stat_of(
@@ -64,7 +81,7 @@ _cache_share = stat_of(
         RATIO,
         0,
     ),
-    share(grown(CACHED), grown(INPUT)),
+    share(added_up(CACHED), added_up(INPUT)),
     thresholds=colours.falling(0.1, 0.25),
 )
 
@@ -89,7 +106,7 @@ _failed_calls = stat_of(
         RATIO,
         1,
     ),
-    share(grown(FAILED_CALLS), grown(CALLS)),
+    share(grown(FAILED_CALLS), added_up(CALLS)),
     thresholds=colours.steps(0.05, 0.1),
     empty="0 %",
 )
@@ -169,8 +186,8 @@ _which_role_asks_which_model = table_of(
         2,
     ),
     [
-        f"topk(50, {grown(PRICED, 'agent, model')})",
-        grown(CALLS, "agent, model"),
+        f"topk(50, {added_up(COST, 'agent, model')})",
+        added_up(CALLS, "agent, model"),
         _blended("agent, model"),
     ],
     [
@@ -193,7 +210,7 @@ _dollars_per_million_tokens_by_model = graph(
     ),
     [
         Query(
-            f"1e6 * {share(_hourly(PRICED, 'model'), _hourly(TOKENS, 'model'))}",
+            f"1e6 * {share(_hourly(COST), _hourly(TOKENS))}",
             "{{model}}",
         )
     ],
@@ -209,7 +226,7 @@ _tokens_by_type = graph(
         COUNT,
         0,
     ),
-    [Query(rate(TOKENS, "type"), "{{type}}")],
+    [Query(now_by(TOKENS, "type"), "{{type}}")],
     stacked=True,
     overrides=colours.meant("input", "cache_read", "cache_write", "output"),
     calcs=("mean", "lastNotNull"),
@@ -297,7 +314,9 @@ _failed_runs = graph(
     ),
     [
         Query(
-            "max by (agent) (" + recorded("team_agent:spendtree_failed_run_cost:ratio1h") + ")",
+            "max by (agent) ("
+            + recorded("team_agent:spendtree_failed_run_cost:ratio1h", skip=("team",))
+            + ")",
             "{{agent}}",
         ),
         Query(threshold("failed_run_cost_ratio"), "limit"),
@@ -321,25 +340,25 @@ _how_runs_end = graph(
     interval="10m",
 )
 
-_cost_by_routing_cycle = graph(
+_what_routing_again_costs = graph(
     About(
-        "Cost by routing cycle",
-        "What is above the first cycle was paid to ask again. If it grows, find what fails in the "
-        "first.",
+        "What routing again costs",
+        "Per hour: what the first routing cycles cost, and what was paid to ask again. If the "
+        "second grows, find what fails in the first.",
         USD,
         2,
     ),
     [
-        Query(
-            total(f"increase({COST}[$__rate_interval])", "routing_cycle"),
-            "cycle {{routing_cycle}}",
-        )
+        Query(per_hour(f"sum({FIRST_CYCLE})"), "cycle 1"),
+        Query(per_hour(f"(sum({EVERY_CYCLE}) - sum({FIRST_CYCLE}))"), "later cycles"),
     ],
     stacked=True,
-    bars=True,
-    overrides=colours.cycles(),
-    calcs=("sum",),
-    interval="10m",
+    overrides=[
+        *colours.cycles(),
+        (colours.named("later cycles"), [colours.colour(colours.NEAR)]),
+    ],
+    calcs=("mean",),
+    interval="5m",
     narrow=True,
 )
 
@@ -353,7 +372,7 @@ _failed_calls_by_model = ranking(
     ),
     [
         Query(
-            f"sort_desc({share(grown(FAILED_CALLS, 'model'), grown(CALLS, 'model'))} > 0)",
+            f"sort_desc({share(grown(FAILED_CALLS, 'model'), added_up(CALLS, 'model'))} > 0)",
             "{{model}}",
         )
     ],
@@ -393,7 +412,7 @@ _wasted = Section(
             [
                 (
                     8,
-                    _cost_by_routing_cycle,
+                    _what_routing_again_costs,
                 ),
                 (
                     8,
@@ -446,7 +465,7 @@ _broken_output_contracts = graph(
     [
         Query(
             total(
-                "increase(" + select("contract_violations_total") + "[$__rate_interval])",
+                "increase(" + _select("contract_violations_total") + "[$__rate_interval])",
                 "agent, kind",
             ),
             "{{agent}} ({{kind}})",
@@ -468,7 +487,7 @@ _tokens_over_their_contract = ranking(
     ),
     [
         Query(
-            "sort_desc(" + grown(select("contract_excess_tokens_total"), "agent, kind") + " > 0)",
+            "sort_desc(" + grown(_select("contract_excess_tokens_total"), "agent, kind") + " > 0)",
             "{{agent}} ({{kind}})",
         )
     ],
@@ -537,4 +556,5 @@ BOARD = Board(
     title="Spendtree / Efficiency",
     description="Which models the money goes to, and how much of it buys nothing.",
     sections=[Section("", [_top]), _models, _wasted, _messages],
+    variables=("agent", "model"),
 )

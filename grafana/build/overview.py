@@ -20,14 +20,25 @@ from grafana.build.panels import (
     stat_of,
     table_of,
 )
-from grafana.build.queries import grown, per_hour, rate, recorded, select, share, threshold
+from grafana.build.queries import (
+    SPENDING,
+    added_up,
+    grown,
+    now_by,
+    per_hour,
+    recorded,
+    select,
+    share,
+    threshold,
+)
 
-COST = select("cost_usd_total")
+COST = recorded(SPENDING)
 
 TODAY = "day_of_month() == day_of_month(vector($__to / 1000))"
 THIS_MONTH = "month() == month(vector($__to / 1000))"
 """Of the day and the month (UTC) in which the time that is shown ends."""
 
+FIRST_CYCLES = recorded("customer:spendtree_first_cycle_cost_usd:rate5m")
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
 FIVE_MINUTES = recorded("customer:spendtree_cost_usd:rate5m")
 
@@ -155,7 +166,7 @@ _amplification = stat_of(
         TIMES,
         2,
     ),
-    share(grown(COST), grown(select("cost_usd_total", 'routing_cycle="1"'))),
+    share(added_up(FIVE_MINUTES), added_up(FIRST_CYCLES)),
     thresholds=colours.steps(1.5, 2),
 )
 
@@ -229,7 +240,7 @@ _second = Line(
 def _spend(by: str, title: str, description: str) -> Builder[Panel]:
     return graph(
         About(title, description, USD, 2),
-        [Query(per_hour(rate(COST, by)), "{{" + by + "}}")],
+        [Query(per_hour(now_by(COST, by)), "{{" + by + "}}")],
         stacked=True,
         calcs=("mean", "lastNotNull"),
         interval="5m",
@@ -266,7 +277,7 @@ _spend_per_hour_by_level = graph(
         USD,
         2,
     ),
-    [Query(per_hour(rate(COST, "level")), "level {{level}}")],
+    [Query(per_hour(now_by(COST, "level")), "level {{level}}")],
     stacked=True,
     calcs=("mean", "lastNotNull"),
     interval="5m",

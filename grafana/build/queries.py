@@ -23,6 +23,10 @@ def select(name: str, matchers: str = "", *, suffix: str = "", skip: tuple[str, 
     return _selector(found.full_name + suffix, found.labels, matchers, skip)
 
 
+SPENDING = "customer_team_agent_level_model:spendtree_cost_usd:rate5m"
+"""Cost per second by everything that can be chosen."""
+
+
 def recorded(name: str, matchers: str = "", *, skip: tuple[str, ...] = ()) -> str:
     """Return the selector of a recording rule's series; its labels stand before the first colon."""
     level = name.partition(":")[0]
@@ -56,6 +60,20 @@ def rate(selector: str, by: str = "") -> str:
 def grown(selector: str, by: str = "", *, over: str = "$__range") -> str:
     """Return what a counter has grown by in the time that is shown."""
     return total(f"increase({selector}[{over}])", by)
+
+
+def added_up(rate5m: str, by: str = "", *, over: str = "$__range") -> str:
+    """Return what a recorded rate has come to in the time that is shown, in steps of five minutes.
+
+    For the largest counters: no raw sample of them is read.
+    """
+    summed = f"300 * sum_over_time({rate5m}[{over}:5m])"
+    return f"sum by ({by}) ({summed})" if by else f"sum({summed})"
+
+
+def now_by(rate5m: str, by: str) -> str:
+    """Return a recorded rate by labels, at each point of a graph."""
+    return f"sum by ({by}) ({rate5m})"
 
 
 def seen(selector: str) -> str:

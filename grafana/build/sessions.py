@@ -22,7 +22,7 @@ from grafana.build.panels import (
     stat_of,
     table_of,
 )
-from grafana.build.queries import grown, once, seen, select, share, total
+from grafana.build.queries import grown, once, recorded, seen, select, share, total
 
 ONE = 'session!="_overflow"'
 COST = select("session_cost_usd_total", ONE)
@@ -155,7 +155,7 @@ _top = Line(
 
 def _burn(title: str, description: str, unit: str, decimals: int, expr: str) -> Builder[Panel]:
     """Return a graph of the dearest sessions; a click on one opens its page."""
-    best = f"topk({DEAREST}, max by (session) (max_over_time({SPENT}[$__range])))"
+    best = f"topk({DEAREST}, max by (session) (max_over_time({SPENT}[$__range] @ end())))"
     return graph(
         About(title, description, unit, decimals),
         [Query(f"label_replace({expr} and on (session) {best}, {SHORT})", "{{customer}} …{{id}}")],
@@ -165,8 +165,8 @@ def _burn(title: str, description: str, unit: str, decimals: int, expr: str) -> 
 
 
 def _quantile(which: float) -> str:
-    buckets = select("completed_session_cost_usd", suffix="_bucket")
-    return f"histogram_quantile({which}, {total(f'rate({buckets}[1h])', 'le')}) >= 0"
+    buckets = recorded("customer_le:spendtree_completed_session_cost_usd_bucket:rate1h")
+    return f"histogram_quantile({which}, sum by (le) ({buckets})) >= 0"
 
 
 _OPEN = DynamicConfigValue(
