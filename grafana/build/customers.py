@@ -18,12 +18,13 @@ from grafana.build.panels import (
 from grafana.build.queries import SPENDING, added_up, grown, once, recorded, select, share
 
 COST = recorded(SPENDING, skip=("agent", "model"))
-NAMED_COST = recorded(SPENDING, 'customer!="_other", customer!=""', skip=("agent", "model"))
 USED = recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
 THIS_MONTH = "month() == month(vector($__to / 1000))"
 
-NAMED_HOURS = recorded("customer:spendtree_cost_usd:increase1h", 'customer!=""')
+NAMED = 'customer!="_other", customer!=""'
+NAMED_HOURS = recorded("customer:spendtree_cost_usd:increase1h", NAMED)
+BY_CUSTOMER = f"sum by (customer) (sum_over_time({NAMED_HOURS}[$__range:1h]))"
 MONTH = f"sum by (customer) (sum_over_time(({NAMED_HOURS} and on () ({THIS_MONTH}))[31d:1h]))"
 PRICE = f"max by (customer) ({once(select('plan_price_usd'))})"
 
@@ -38,7 +39,7 @@ _customers_that_spend = stat_of(
         COUNT,
         0,
     ),
-    f"count({added_up(NAMED_COST, 'customer')} > 0)",
+    f"count({BY_CUSTOMER} > 0)",
     colour=colours.QUIET,
     empty="0",
 )
@@ -283,7 +284,7 @@ _heavy_users = ranking(
     ),
     [
         Query(
-            f"topk(10, {added_up(NAMED_COST, 'customer')})",
+            f"topk(10, {BY_CUSTOMER})",
             "{{customer}}",
         )
     ],
