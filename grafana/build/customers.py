@@ -15,12 +15,20 @@ from grafana.build.panels import (
     stat_of,
     table_of,
 )
-from grafana.build.queries import SPENDING, added_up, grown, once, recorded, select, share
+from grafana.build.queries import (
+    SPENDING,
+    THIS_MONTH,
+    added_up,
+    grown,
+    once,
+    recorded,
+    select,
+    share,
+)
 
 COST = recorded(SPENDING, skip=("agent", "model"))
 USED = recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
-THIS_MONTH = "month() == month(vector($__to / 1000))"
 
 NAMED = 'customer!="_other", customer!=""'
 NAMED_HOURS = recorded("customer:spendtree_cost_usd:increase1h", NAMED)
@@ -98,26 +106,11 @@ _dearer_than_their_plan = stat_of(
 _top = Line(
     4,
     [
-        (
-            5,
-            _customers_that_spend,
-        ),
-        (
-            5,
-            _spent,
-        ),
-        (
-            5,
-            _cost_of_a_session,
-        ),
-        (
-            5,
-            _fullest_customer_budget,
-        ),
-        (
-            4,
-            _dearer_than_their_plan,
-        ),
+        (5, _customers_that_spend),
+        (5, _spent),
+        (5, _cost_of_a_session),
+        (5, _fullest_customer_budget),
+        (4, _dearer_than_their_plan),
     ],
 )
 
@@ -204,32 +197,8 @@ _where_do_these_budgets_end = ranking(
 _showback = Section(
     "Showback",
     [
-        Line(
-            9,
-            [
-                (
-                    12,
-                    _what_does_each_customer_cost,
-                ),
-                (
-                    12,
-                    _cost_per_hour_by_customer,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _budgets_of_customers,
-                ),
-                (
-                    12,
-                    _where_do_these_budgets_end,
-                ),
-            ],
-        ),
+        Line(9, [(12, _what_does_each_customer_cost), (12, _cost_per_hour_by_customer)]),
+        Line(8, [(12, _budgets_of_customers), (12, _where_do_these_budgets_end)]),
     ],
 )
 
@@ -293,19 +262,7 @@ _heavy_users = ranking(
 _plans = Section(
     "Plans and heavy users",
     [
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _who_costs_more_than_they_pay,
-                ),
-                (
-                    12,
-                    _heavy_users,
-                ),
-            ],
-        ),
+        Line(8, [(12, _who_costs_more_than_they_pay), (12, _heavy_users)]),
     ],
 )
 
@@ -380,32 +337,8 @@ _sessions_stopped_by_a_budget = ranking(
 _sessions = Section(
     "What a session costs",
     [
-        Line(
-            9,
-            [
-                (
-                    12,
-                    _cost_per_session,
-                ),
-                (
-                    12,
-                    _cost_of_a_session_by_customer,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _sessions_by_customer,
-                ),
-                (
-                    12,
-                    _sessions_stopped_by_a_budget,
-                ),
-            ],
-        ),
+        Line(9, [(12, _cost_per_session), (12, _cost_of_a_session_by_customer)]),
+        Line(8, [(12, _sessions_by_customer), (12, _sessions_stopped_by_a_budget)]),
     ],
 )
 

@@ -1,10 +1,9 @@
 """Efficiency: which models the money goes to, and how much of it buys nothing."""
 
-from grafana.build import colours
+from grafana.build import colours, messages, waste
 from grafana.build.dashboard import Board, Line, Section
 from grafana.build.panels import (
     COUNT,
-    LIMIT_LINE,
     RATIO,
     USD,
     USD_PER_MTOK,
@@ -20,12 +19,9 @@ from grafana.build.queries import (
     added_up,
     grown,
     now_by,
-    per_hour,
+    of_roles,
     recorded,
-    select,
     share,
-    threshold,
-    total,
 )
 
 COST = recorded("agent_model:spendtree_cost_usd:rate5m", 'model!=""')
@@ -33,19 +29,11 @@ TOKENS = recorded("agent_model_type:spendtree_tokens:rate5m")
 INPUT = recorded("agent_model_type:spendtree_tokens:rate5m", 'type!="output"')
 CACHED = recorded("agent_model_type:spendtree_tokens:rate5m", 'type="cache_read"')
 CALLS = recorded("agent_model:spendtree_calls:rate5m")
-EVERY_CYCLE = recorded("agent:spendtree_cost_usd:rate5m")
-FIRST_CYCLE = recorded("agent:spendtree_first_cycle_cost_usd:rate5m")
 
 
-def _select(name: str, matchers: str = "") -> str:
-    """Return a selector under the choices of this dashboard: it is about roles and models."""
-    return select(name, matchers, skip=("customer", "team"))
-
-
-RUNS = _select("agent_runs_total")
-RUN_COST = _select("agent_run_cost_usd_total")
-FAILED_COST = _select("agent_run_cost_usd_total", 'status="failed"')
-FAILED_CALLS = _select("calls_total", 'status="failed"')
+RUN_COST = of_roles("agent_run_cost_usd_total")
+FAILED_COST = of_roles("agent_run_cost_usd_total", 'status="failed"')
+FAILED_CALLS = of_roles("calls_total", 'status="failed"')
 
 
 def _blended(by: str = "") -> str:
@@ -55,10 +43,6 @@ def _blended(by: str = "") -> str:
 
 def _hourly(rate5m: str) -> str:
     return f"sum by (model) (sum_over_time({rate5m}[59m59s:5m]))"
-
-
-def _odd(kind: str, label: str) -> str:
-    return grown(_select(f"{kind}_calls_total"), f"model, {label}") + " > 0"
 
 
 _usd_per_million_tokens = stat_of(
@@ -138,30 +122,12 @@ _unattributed = stat_of(
 _top = Line(
     4,
     [
-        (
-            4,
-            _usd_per_million_tokens,
-        ),
-        (
-            4,
-            _cache_share,
-        ),
-        (
-            4,
-            _money_in_failed_runs,
-        ),
-        (
-            4,
-            _failed_calls,
-        ),
-        (
-            4,
-            _cost_of_messages,
-        ),
-        (
-            4,
-            _unattributed,
-        ),
+        (4, _usd_per_million_tokens),
+        (4, _cache_share),
+        (4, _money_in_failed_runs),
+        (4, _failed_calls),
+        (4, _cost_of_messages),
+        (4, _unattributed),
     ],
 )
 
@@ -262,292 +228,9 @@ _cache_share_by_model = graph(
 _models = Section(
     "Models and their price",
     [
-        Line(
-            9,
-            [
-                (
-                    12,
-                    _dollars_per_million_tokens_by_role,
-                ),
-                (
-                    12,
-                    _which_role_asks_which_model,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _dollars_per_million_tokens_by_model,
-                ),
-                (
-                    12,
-                    _tokens_by_type,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _cache_share_by_role,
-                ),
-                (
-                    12,
-                    _cache_share_by_model,
-                ),
-            ],
-        ),
-    ],
-)
-
-_failed_runs = graph(
-    About(
-        "Failed runs",
-        "Of what each role's runs cost, the part of failed ones, each hour. Above the dashed line "
-        "the alert fires: open a session with such a run and read why it failed.",
-        RATIO,
-        1,
-    ),
-    [
-        Query(
-            "max by (agent) ("
-            + recorded("team_agent:spendtree_failed_run_cost:ratio1h", skip=("team",))
-            + ")",
-            "{{agent}}",
-        ),
-        Query(threshold("failed_run_cost_ratio"), "limit"),
-    ],
-    overrides=[LIMIT_LINE],
-)
-
-_how_runs_end = graph(
-    About(
-        "How runs end",
-        "Each bar is what ended in that time. Exhausted: out of money, the coordinator goes on "
-        "without it. Failed: an error of the application or the provider.",
-        COUNT,
-        0,
-    ),
-    [Query(total(f"increase({RUNS}[$__rate_interval])", "status"), "{{status}}")],
-    stacked=True,
-    bars=True,
-    overrides=colours.meant("succeeded", "failed", "exhausted"),
-    calcs=("sum",),
-    interval="10m",
-)
-
-_what_routing_again_costs = graph(
-    About(
-        "What routing again costs",
-        "Per hour: what the first routing cycles cost, and what was paid to ask again. If the "
-        "second grows, find what fails in the first.",
-        USD,
-        2,
-    ),
-    [
-        Query(per_hour(f"sum({FIRST_CYCLE})"), "cycle 1"),
-        Query(per_hour(f"(sum({EVERY_CYCLE}) - sum({FIRST_CYCLE}))"), "later cycles"),
-    ],
-    stacked=True,
-    overrides=[
-        *colours.cycles(),
-        (colours.named("later cycles"), [colours.colour(colours.NEAR)]),
-    ],
-    calcs=("mean",),
-    interval="5m",
-    narrow=True,
-)
-
-_failed_calls_by_model = ranking(
-    About(
-        "Failed calls by model",
-        "Of each model's calls in the time shown, those refused or broken off. If one is above a "
-        "tenth, ask the provider for a higher limit, or wait between tries.",
-        RATIO,
-        1,
-    ),
-    [
-        Query(
-            f"sort_desc({share(grown(FAILED_CALLS, 'model'), added_up(CALLS, 'model'))} > 0)",
-            "{{model}}",
-        )
-    ],
-    thresholds=colours.steps(0.05, 0.1),
-    empty="none failed",
-)
-
-_money_in_failed_runs_by_role = ranking(
-    About(
-        "Money in failed runs by role",
-        "What failed runs of each role cost in the time shown. The first is the one to mend first.",
-        USD,
-        2,
-    ),
-    [Query(f"sort_desc({grown(FAILED_COST, 'agent')} > 0)", "{{agent}}")],
-    empty="none failed",
-)
-
-_wasted = Section(
-    "Retries and failed runs",
-    [
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _failed_runs,
-                ),
-                (
-                    12,
-                    _how_runs_end,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    8,
-                    _what_routing_again_costs,
-                ),
-                (
-                    8,
-                    _failed_calls_by_model,
-                ),
-                (
-                    8,
-                    _money_in_failed_runs_by_role,
-                ),
-            ],
-        ),
-    ],
-)
-
-_what_does_reading_each_other_cost = table_of(
-    About(
-        "What does reading each other cost?",
-        "Results handed from one agent to another in the time shown, and what reading them costs "
-        "at the receiver's price. The first row is the pair whose results to shorten.",
-        USD,
-        4,
-    ),
-    [
-        grown("spendtree_message_cost_usd_total", "source, target") + " > 0",
-        grown("spendtree_messages_total", "source, target"),
-        share(
-            grown("spendtree_message_tokens_total", "source, target"),
-            grown("spendtree_messages_total", "source, target"),
-        ),
-    ],
-    [
-        Column("source", "From"),
-        Column("target", "To"),
-        Column("Value #A", "Cost", USD, 4, 110),
-        Column("Value #B", "Messages", COUNT, 0, 100),
-        Column("Value #C", "Tokens each", COUNT, 0, 110),
-    ],
-    sort="Cost",
-)
-
-_broken_output_contracts = graph(
-    About(
-        "Broken output contracts",
-        "Results that were longer (max) or shorter (min) than their contract allows. If a role "
-        "breaks its contract often, its prompt does not say how long a result may be; or the "
-        "contract is wrong.",
-        COUNT,
-        0,
-    ),
-    [
-        Query(
-            total(
-                "increase(" + _select("contract_violations_total") + "[$__rate_interval])",
-                "agent, kind",
-            ),
-            "{{agent}} ({{kind}})",
-        )
-    ],
-    stacked=True,
-    bars=True,
-    calcs=("sum",),
-    interval="10m",
-)
-
-_tokens_over_their_contract = ranking(
-    About(
-        "Tokens over their contract",
-        "By how much results missed their contracts in the time shown. Each is read by another "
-        "agent, and paid for once more.",
-        COUNT,
-        0,
-    ),
-    [
-        Query(
-            "sort_desc(" + grown(_select("contract_excess_tokens_total"), "agent, kind") + " > 0)",
-            "{{agent}} ({{kind}})",
-        )
-    ],
-    empty="none",
-)
-
-_calls_that_nobody_owns_or_that_have_no_price = table_of(
-    About(
-        "Calls that nobody owns, or that have no price",
-        "In the time shown. Unattributed: made outside any session; open one around it, or bind "
-        "the scope to the thread. Unpriced: give the model a price under prices. Unmetered: "
-        "answered without usage; ask the provider for it.",
-        COUNT,
-        0,
-    ),
-    [
-        _odd("unattributed", "reason"),
-        _odd("unpriced", "provider"),
-        _odd("unmetered", "provider"),
-    ],
-    [
-        Column("model", "Model"),
-        Column("provider", "Provider"),
-        Column("reason", "Why unattributed"),
-        Column("Value #A", "Unattributed", COUNT, 0, 120),
-        Column("Value #B", "Unpriced", COUNT, 0, 100),
-        Column("Value #C", "Unmetered", COUNT, 0, 100),
-    ],
-    sort="Unattributed",
-)
-
-_messages = Section(
-    "Messages and contracts",
-    [
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _what_does_reading_each_other_cost,
-                ),
-                (
-                    12,
-                    _broken_output_contracts,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _tokens_over_their_contract,
-                ),
-                (
-                    12,
-                    _calls_that_nobody_owns_or_that_have_no_price,
-                ),
-            ],
-        ),
+        Line(9, [(12, _dollars_per_million_tokens_by_role), (12, _which_role_asks_which_model)]),
+        Line(8, [(12, _dollars_per_million_tokens_by_model), (12, _tokens_by_type)]),
+        Line(8, [(12, _cache_share_by_role), (12, _cache_share_by_model)]),
     ],
 )
 
@@ -555,6 +238,6 @@ BOARD = Board(
     uid="spendtree-efficiency",
     title="Spendtree / Efficiency",
     description="Which models the money goes to, and how much of it buys nothing.",
-    sections=[Section("", [_top]), _models, _wasted, _messages],
+    sections=[Section("", [_top]), _models, waste.WASTED, messages.MESSAGES],
     variables=("agent", "model"),
 )

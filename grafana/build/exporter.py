@@ -14,7 +14,9 @@ from grafana.build.panels import (
     stat_of,
     table_of,
 )
-from grafana.build.queries import once
+from grafana.build.queries import (
+    once,
+)
 
 JOB = '{job=~"spendtree.*"}'
 
@@ -101,30 +103,12 @@ _calls_under_other = stat_of(
 _top = Line(
     4,
     [
-        (
-            4,
-            _exporters_up,
-        ),
-        (
-            4,
-            _age_of_the_figures,
-        ),
-        (
-            4,
-            _scrape_time,
-        ),
-        (
-            4,
-            _series_used,
-        ),
-        (
-            4,
-            _stores_without_a_writer,
-        ),
-        (
-            4,
-            _calls_under_other,
-        ),
+        (4, _exporters_up),
+        (4, _age_of_the_figures),
+        (4, _scrape_time),
+        (4, _series_used),
+        (4, _stores_without_a_writer),
+        (4, _calls_under_other),
     ],
 )
 
@@ -205,32 +189,8 @@ _which_exporters_are_there = table_of(
 _fresh = Section(
     "Freshness and store",
     [
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _lag_by_exporter,
-                ),
-                (
-                    12,
-                    _events_read,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _store,
-                ),
-                (
-                    12,
-                    _which_exporters_are_there,
-                ),
-            ],
-        ),
+        Line(8, [(12, _lag_by_exporter), (12, _events_read)]),
+        Line(8, [(12, _store), (12, _which_exporters_are_there)]),
     ],
 )
 
@@ -334,36 +294,8 @@ _processor = graph(
 _size = Section(
     "Size",
     [
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _series,
-                ),
-                (
-                    12,
-                    _which_label_is_full,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    8,
-                    _scrape_time_by_exporter,
-                ),
-                (
-                    8,
-                    _memory,
-                ),
-                (
-                    8,
-                    _processor,
-                ),
-            ],
-        ),
+        Line(8, [(12, _series), (12, _which_label_is_full)]),
+        Line(8, [(8, _scrape_time_by_exporter), (8, _memory), (8, _processor)]),
     ],
 )
 
@@ -430,22 +362,10 @@ _spans = Section(
         Line(
             7,
             [
-                (
-                    8,
-                    _spans_received,
-                ),
-                (
-                    8,
-                    _spans_that_wait,
-                ),
-                (
-                    4,
-                    _age_of_the_price_list,
-                ),
-                (
-                    4,
-                    _unrecorded_calls,
-                ),
+                (8, _spans_received),
+                (8, _spans_that_wait),
+                (4, _age_of_the_price_list),
+                (4, _unrecorded_calls),
             ],
         )
     ],

@@ -22,6 +22,8 @@ from grafana.build.panels import (
 )
 from grafana.build.queries import (
     SPENDING,
+    THIS_MONTH,
+    TODAY,
     added_up,
     grown,
     now_by,
@@ -33,10 +35,6 @@ from grafana.build.queries import (
 )
 
 COST = recorded(SPENDING)
-
-TODAY = "day_of_month() == day_of_month(vector($__to / 1000))"
-THIS_MONTH = "month() == month(vector($__to / 1000))"
-"""Of the day and the month (UTC) in which the time that is shown ends."""
 
 FIRST_CYCLES = recorded("customer:spendtree_first_cycle_cost_usd:rate5m")
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
@@ -130,30 +128,12 @@ _alerts_firing = stat_of(
 _top = Line(
     4,
     [
-        (
-            4,
-            _spend_per_hour,
-        ),
-        (
-            4,
-            _spent_today,
-        ),
-        (
-            4,
-            _spent_this_month,
-        ),
-        (
-            4,
-            _budgets_used,
-        ),
-        (
-            4,
-            _budgets_projected,
-        ),
-        (
-            4,
-            _alerts_firing,
-        ),
+        (4, _spend_per_hour),
+        (4, _spent_today),
+        (4, _spent_this_month),
+        (4, _budgets_used),
+        (4, _budgets_projected),
+        (4, _alerts_firing),
     ],
 )
 
@@ -217,22 +197,10 @@ _sessions_stopped_by_a_budget = stat_of(
 _second = Line(
     4,
     [
-        (
-            6,
-            _amplification,
-        ),
-        (
-            6,
-            _envelopes_exhausted,
-        ),
-        (
-            6,
-            _coordinator_share,
-        ),
-        (
-            6,
-            _sessions_stopped_by_a_budget,
-        ),
+        (6, _amplification),
+        (6, _envelopes_exhausted),
+        (6, _coordinator_share),
+        (6, _sessions_stopped_by_a_budget),
     ],
 )
 
@@ -286,32 +254,8 @@ _spend_per_hour_by_level = graph(
 _who = Section(
     "Who spends it",
     [
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _spend_per_hour_by_customer,
-                ),
-                (
-                    12,
-                    _spend_per_hour_by_agent,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _spend_per_hour_by_model,
-                ),
-                (
-                    12,
-                    _spend_per_hour_by_level,
-                ),
-            ],
-        ),
+        Line(8, [(12, _spend_per_hour_by_customer), (12, _spend_per_hour_by_agent)]),
+        Line(8, [(12, _spend_per_hour_by_model), (12, _spend_per_hour_by_level)]),
     ],
 )
 
@@ -410,32 +354,8 @@ _amplification_by_customer = graph(
 _changed = Section(
     "What has changed",
     [
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _changes_since_last_week,
-                ),
-                (
-                    12,
-                    _which_alerts_fire,
-                ),
-            ],
-        ),
-        Line(
-            7,
-            [
-                (
-                    12,
-                    _spend_per_hour_and_a_week_before,
-                ),
-                (
-                    12,
-                    _amplification_by_customer,
-                ),
-            ],
-        ),
+        Line(8, [(12, _changes_since_last_week), (12, _which_alerts_fire)]),
+        Line(7, [(12, _spend_per_hour_and_a_week_before), (12, _amplification_by_customer)]),
     ],
 )
 

@@ -23,8 +23,17 @@ def select(name: str, matchers: str = "", *, suffix: str = "", skip: tuple[str, 
     return _selector(found.full_name + suffix, found.labels, matchers, skip)
 
 
+TODAY = "day_of_month() == day_of_month(vector($__to / 1000))"
+THIS_MONTH = "month() == month(vector($__to / 1000))"
+"""Of the day and the month (UTC) in which the time that is shown ends."""
+
 SPENDING = "customer_team_agent_level_model:spendtree_cost_usd:rate5m"
 """Cost per second by everything that can be chosen."""
+
+
+def of_roles(name: str, matchers: str = "") -> str:
+    """Return the selector of a family on a dashboard where only roles and models are chosen."""
+    return select(name, matchers, skip=("customer", "team"))
 
 
 def recorded(name: str, matchers: str = "", *, skip: tuple[str, ...] = ()) -> str:

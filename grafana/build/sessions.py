@@ -22,7 +22,15 @@ from grafana.build.panels import (
     stat_of,
     table_of,
 )
-from grafana.build.queries import grown, once, recorded, seen, select, share, total
+from grafana.build.queries import (
+    grown,
+    once,
+    recorded,
+    seen,
+    select,
+    share,
+    total,
+)
 
 ONE = 'session!="_overflow"'
 COST = select("session_cost_usd_total", ONE)
@@ -125,30 +133,12 @@ _without_an_answer = stat_of(
 _top = Line(
     4,
     [
-        (
-            4,
-            _open_sessions,
-        ),
-        (
-            4,
-            _sessions_ended,
-        ),
-        (
-            4,
-            _dearest_session,
-        ),
-        (
-            4,
-            _nearest_to_its_ceiling,
-        ),
-        (
-            4,
-            _held_for_calls_in_flight,
-        ),
-        (
-            4,
-            _without_an_answer,
-        ),
+        (4, _open_sessions),
+        (4, _sessions_ended),
+        (4, _dearest_session),
+        (4, _nearest_to_its_ceiling),
+        (4, _held_for_calls_in_flight),
+        (4, _without_an_answer),
     ],
 )
 
@@ -252,19 +242,7 @@ _live = Section(
     "Live and recent",
     [
         Line(12, [(24, _dearest)]),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _how_fast_do_they_burn,
-                ),
-                (
-                    12,
-                    _what_have_they_cost,
-                ),
-            ],
-        ),
+        Line(8, [(12, _how_fast_do_they_burn), (12, _what_have_they_cost)]),
     ],
 )
 
@@ -357,36 +335,8 @@ _what_does_a_session_cost = graph(
 _inside = Section(
     "Inside these sessions",
     [
-        Line(
-            8,
-            [
-                (
-                    8,
-                    _cost_by_agent,
-                ),
-                (
-                    8,
-                    _cost_by_routing_cycle,
-                ),
-                (
-                    8,
-                    _calls_by_agent,
-                ),
-            ],
-        ),
-        Line(
-            8,
-            [
-                (
-                    12,
-                    _how_sessions_ended,
-                ),
-                (
-                    12,
-                    _what_does_a_session_cost,
-                ),
-            ],
-        ),
+        Line(8, [(8, _cost_by_agent), (8, _cost_by_routing_cycle), (8, _calls_by_agent)]),
+        Line(8, [(12, _how_sessions_ended), (12, _what_does_a_session_cost)]),
     ],
 )
 
