@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from bench import fold as log
 from bench.figure import Figure
+from spendtree.account import Account, Balance, payer_account
 from spendtree.metrics import Fold, Limits
 from spendtree_exporter.render import TEXT, render
 from tests.grafana import boards, prometheus, recorded
@@ -20,6 +21,7 @@ from tests.grafana.filled import RULES
 
 SERIES, SESSION_SERIES = 50_000, 20_000
 HOURS = 6
+CUSTOMERS, PERIOD = 400, "2026-11"
 END = 1_794_409_200
 STEP = 60
 BLOCK = 7_200
@@ -80,14 +82,34 @@ def _fill(data: Path, series: int, hours: int) -> int:
 def _samples(series: int) -> list[tuple[str, float]]:
     """Return the samples of a scrape: name and labels, and the value at the end."""
     limits = Limits(
-        series=series, session_series=series * SESSION_SERIES // SERIES, customers=400, models=100
+        series=series,
+        session_series=series * SESSION_SERIES // SERIES,
+        customers=CUSTOMERS,
+        models=100,
     )
-    fold = Fold("bench", limits=limits, birth_hold_us=0)
-    fold.apply(log.events(series))
-    fold.apply(log.standing(series * 2))
-    fold.tick(log.events(series)[-1].at)
+    fold = Fold("bench", limits=limits, linger_us=10**15, birth_hold_us=0)
+    fold.apply(log.events(3 * series))
+    fold.apply(log.standing(2 * series))
+    fold.tick(10**12)
+    fold.set_balances([*map(_account, fold.live_accounts), *_periods()])
     lines = render(fold, TEXT).decode().splitlines()
     return [_sample(line) for line in lines if line and not line.startswith("#")][:series]
+
+
+def _account(id: str) -> tuple[Account, Balance]:
+    """Return a live account of a session or an envelope, half spent."""
+    kind, session, *agent = id.split("/")
+    number = int(session.removeprefix("s-"))
+    account = Account(id, kind, session, "/".join(agent), f"customer-{number % 50}")
+    return account, Balance(10**12, 5 * 10**11, 10**9, 10**10)
+
+
+def _periods() -> Iterator[tuple[Account, Balance]]:
+    """Yield the month's budgets of the customers."""
+    for number in range(CUSTOMERS):
+        name = f"customer-{number:03d}"
+        account = payer_account("customer", name, PERIOD)
+        yield account, Balance(10**14, number * 10**12)
 
 
 def _sample(line: str) -> tuple[str, float]:

@@ -190,7 +190,7 @@ _tokens_by_type = graph(
         "Per second, in disjoint types. Output is the dear one; cache_read should be most of what "
         "long agent loops read.",
         COUNT,
-        0,
+        1,
     ),
     [Query(now_by(TOKENS, "type"), "{{type}}")],
     stacked=True,

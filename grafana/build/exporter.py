@@ -201,7 +201,7 @@ _series = graph(
         "quarter of an hour after their session; if the second only ever grow, a label has too "
         "many values.",
         COUNT,
-        0,
+        1,
     ),
     [
         Query(
@@ -237,6 +237,7 @@ _which_label_is_full = graph(
     bars=True,
     calcs=("sum",),
     interval="10m",
+    top=1,
 )
 
 _scrape_time_by_exporter = graph(
@@ -317,6 +318,7 @@ _spans_received = graph(
     stacked=True,
     interval="1m",
     narrow=True,
+    top=1,
 )
 
 _spans_that_wait = graph(
@@ -329,6 +331,7 @@ _spans_that_wait = graph(
     ),
     [Query(f"spendtree_exporter_pending_spans or {_none('instance')}", "{{instance}}")],
     narrow=True,
+    top=1,
 )
 
 _age_of_the_price_list = stat_of(

@@ -79,7 +79,7 @@ _tokens_over_their_contract = ranking(
         "By how much results missed their contracts in the time shown. Each is read by another "
         "agent, and paid for once more.",
         COUNT,
-        0,
+        1,
     ),
     [
         Query(
@@ -118,9 +118,9 @@ _calls_that_nobody_owns_or_that_have_no_price = table_of(
 MESSAGES = Section(
     "Messages and contracts",
     [
-        Line(8, [(12, _what_does_reading_each_other_cost), (12, _broken_output_contracts)]),
+        Line(7, [(12, _what_does_reading_each_other_cost), (12, _broken_output_contracts)]),
         Line(
-            8,
+            7,
             [
                 (12, _tokens_over_their_contract),
                 (12, _calls_that_nobody_owns_or_that_have_no_price),
