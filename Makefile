@@ -49,7 +49,7 @@ check: setup ## lint, formatting, types and import directions: what CI checks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-bench: setup ## measure speed and size (JSON=file also writes one row per figure)
+bench: setup $(STAMPS)/programs ## measure speed and size (JSON=file also writes one row per figure)
 	$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
 chaos: setup ## spend one budget from 200 agents while calls fail and processes die (SEEDS=1000)

@@ -29,6 +29,7 @@ REPEATS: dict[str, int] = {
     "restart": 1,
     "ingest": 3,
     "pruning": 1,
+    "rules": 1,
 }
 """Every benchmark, in the order of running, and how often: 1 where the module repeats by itself."""
 

@@ -120,6 +120,9 @@ def _built(board: Board) -> Any:
             assert x == COLUMNS, f"{board.uid}, {section.title}: a line of {x} columns"
             y += line.height
     found = made.build()
+    for model in (found.templating.list_val if found.templating else None) or []:
+        # Of variables of another kind: Grafana's own types do not have them here.
+        model.auto = model.auto_min = model.auto_count = None
     for number, each in enumerate(found.panels or [], 1):
         each.id_val = number
     return found
@@ -166,7 +169,6 @@ def _choice(name: str, chosen: Sequence[str]) -> QueryVariable:
         .label(name.capitalize())
         .datasource(SOURCE)
         .query({"qryType": 1, "query": query, "refId": f"{name}s"})
-        .definition(query)
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
         .multi(True)

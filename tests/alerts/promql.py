@@ -1,5 +1,6 @@
 """Rules and PromQL as tests read them: what stands in an expression, and above what."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -70,7 +71,7 @@ def labels_of(metric: str) -> frozenset[str]:
 
 
 def split_level(level: str) -> list[str]:
-    return [] if level in LEVELS else level.split("_")
+    return [] if level in LEVELS else re.findall("routing_cycle|[a-z]+", level)
 
 
 def walk(node: Node, above: Path_ = ()) -> Iterator[tuple[Node, Path_]]:

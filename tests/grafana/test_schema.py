@@ -137,7 +137,9 @@ def _own(thing: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the ids that one object names itself."""
     match thing:
         case {"id": "unit", "value": str(unit)} | {"unit": str(unit)} if unit:
-            yield "units", unit
+            # What follows `suffix:` is a unit of one's own.
+            if not unit.startswith("suffix:"):
+                yield "units", unit
     match thing:
         case {"matcher": {"id": str(matcher)}}:
             yield "matchers", matcher
@@ -150,5 +152,6 @@ def _own(thing: dict[str, Any]) -> Iterator[tuple[str, str]]:
         case {"defaults": {"color": {"mode": mode}}} | {"id": "color", "value": {"mode": mode}}:
             yield "color modes", mode
     match thing:
-        case {"fixedColor": str(color)} | {"color": str(color), "value": _}:
+        # `text` is the theme's own, beside those of the palette.
+        case {"fixedColor": str(color)} | {"color": str(color), "value": _} if color != "text":
             yield "colors", color
