@@ -28,6 +28,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableRefresh,
     VariableSort,
 )
+from grafana_foundation_sdk.models.table import Options as TableOptions
 
 from grafana.build.panels import SOURCE
 from grafana.build.queries import VARIABLES, select
@@ -125,6 +126,8 @@ def _built(board: Board) -> Any:
         model.auto = model.auto_min = model.auto_count = None
     for number, each in enumerate(found.panels or [], 1):
         each.id_val = number
+        if isinstance(each, Panel) and isinstance(each.options, TableOptions):
+            each.options.footer = None  # it was moved to the columns
     return found
 
 

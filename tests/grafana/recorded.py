@@ -99,27 +99,29 @@ def weekly(rules: Sequence[Rule]) -> set[str]:
 
 def write(url: str, rules: Iterable[Rule], times: Range, file: Path) -> int:
     """Evaluate rules at these times and write their samples; return how many there are."""
-    count = 0
+    made: dict[str, dict[int, str]] = {}
+    for rule in rules:
+        for series, at, value in _samples(url, rule, times):
+            # Two rules may make one series, each at its own times, like an alert by two rules.
+            made.setdefault(series, {}).setdefault(at, value)
     with file.open("w", encoding="utf-8") as output:
-        for rule in rules:
-            for line in _lines(url, rule, times):
-                output.write(line)
-                count += 1
+        for series, samples in made.items():
+            output.writelines(f"{series} {samples[at]} {at}\n" for at in sorted(samples))
         output.write("# EOF\n")
-    return count
+    return len(made)
 
 
-def _lines(url: str, rule: Rule, times: Range) -> Iterator[str]:
+def _samples(url: str, rule: Rule, times: Range) -> Iterator[tuple[str, int, str]]:
     start, end, step = times
     for series in query_range(url, rule.expr, start=start, end=end, step=step):
         labels = {k: v for k, v in series["metric"].items() if k != "__name__"} | dict(rule.labels)
         if not rule.is_alert:
             head = rule.name + _pairs(labels)
-            yield from (f"{head} {value} {at:.0f}\n" for at, value in series["values"])
+            yield from ((head, int(at), value) for at, value in series["values"])
             continue
         told = {**labels, "alertname": rule.name}
         for at, state in _states([at for at, _ in series["values"]], step, rule.for_seconds):
-            yield f"ALERTS{_pairs({**told, 'alertstate': state})} 1 {at:.0f}\n"
+            yield f"ALERTS{_pairs({**told, 'alertstate': state})}", int(at), "1"
 
 
 def _states(times: Sequence[float], step: float, held: float) -> Iterator[tuple[float, str]]:
@@ -136,4 +138,8 @@ def _pairs(labels: Mapping[str, str]) -> str:
     def escaped(text: str) -> str:
         return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
-    return "{" + ",".join(f'{name}="{escaped(str(text))}"' for name, text in labels.items()) + "}"
+    return (
+        "{"
+        + ",".join(f'{name}="{escaped(str(text))}"' for name, text in sorted(labels.items()))
+        + "}"
+    )
