@@ -46,6 +46,11 @@ class Filled(NamedTuple):
     scrape_interval: str = f"{history.SCRAPE_SECONDS}s"
     scrape_seconds: int = history.SCRAPE_SECONDS
 
+    @property
+    def now(self) -> int:
+        """Return the time at which the dashboards are to be looked at, in seconds since 1970."""
+        return self.end
+
 
 @contextmanager
 def filled() -> Iterator[Filled]:
