@@ -8,7 +8,8 @@ STAMPS := $(VENV)/.stamps
 
 # Debian packages whose programs the tests run, each as package=program. They are installed by the
 # root of a Debian machine only; elsewhere tests that need them skip and say so.
-APT_PROGRAMS := prometheus=promtool prometheus-alertmanager=amtool
+APT_PROGRAMS := prometheus=promtool prometheus-alertmanager=amtool nodejs=node npm=npm \
+	chromium=chromium
 
 # Two workers: the suite waits on disk and on other processes more than it computes.
 PYTEST_ARGS ?= -n 2
@@ -23,18 +24,24 @@ MINUTES ?= 10
 PROMETHEUS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos soak fmt clean
+.PHONY: help setup demo stack test test-render check bench chaos soak fmt clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/python ## make .venv with everything that the other targets need
 
 demo: setup ## run the demo workload and serve its metrics and pages
 	$(BIN)/spendtree demo --serve
 
-test: setup $(STAMPS)/programs $(STAMPS)/newer ## run all tests (PYTEST_ARGS=... for other arguments)
+stack: setup $(STAMPS)/programs ## raise workload, exporter, Prometheus and Alertmanager, without Docker
+	$(BIN)/python -m tests.stack
+
+test: setup $(STAMPS)/programs $(STAMPS)/newer $(STAMPS)/npm ## run all tests but those that draw (PYTEST_ARGS=... for other arguments)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-render: setup $(STAMPS)/programs $(STAMPS)/npm ## draw the dashboards in a browser, into artifacts/dashboards
+	$(BIN)/python -m pytest -m render tests/grafana/render
 
 check: setup ## lint, formatting, types and import directions: what CI checks
 	$(BIN)/ruff check .
@@ -72,3 +79,8 @@ $(STAMPS)/programs: Makefile .ci/programs
 $(STAMPS)/newer: .ci/newer
 	@.ci/newer $(VENV)/newer
 	@mkdir -p $(@D) && [ ! -d $(VENV)/newer ] || touch $@
+
+# The same for npm's packages.
+$(STAMPS)/npm: .ci/npm tests/grafana/render/package-lock.json $(STAMPS)/programs
+	@.ci/npm
+	@mkdir -p $(@D) && [ ! -d tests/grafana/render/node_modules ] || touch $@
