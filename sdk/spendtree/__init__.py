@@ -7,7 +7,9 @@ from spendtree.default import (
     call,
     configure,
     cycle,
+    extract,
     gather,
+    inject,
     purpose,
     session,
 )
@@ -29,7 +31,7 @@ from spendtree.errors import (
     UnknownPriceError,
     UsageError,
 )
-from spendtree.propagation import ThreadPoolExecutor
+from spendtree.propagation import Inbound, ThreadPoolExecutor
 from spendtree.scope import Agent, Cycle, Scope, Session, Warning, current
 from spendtree.tracker import Spendtree
 from spendtree.usage import Usage
@@ -43,6 +45,7 @@ __all__ = [
     "Cycle",
     "EnvelopeExhaustedError",
     "ImportFormatError",
+    "Inbound",
     "LedgerConflictError",
     "MoneyError",
     "PrunedError",
@@ -66,7 +69,9 @@ __all__ = [
     "configure",
     "current",
     "cycle",
+    "extract",
     "gather",
+    "inject",
     "metrics_app",
     "purpose",
     "session",

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from spendtree.errors import ConfigurationError, MoneyError
 from spendtree.money import to_pico
+from spendtree.pricing.hosts import is_api
 from spendtree.pricing.providers import canonical, is_named, read_model
 from spendtree.pricing.sheet import Listing, Rates, Sheet, Tier
 from spendtree.usage import TOKENS_MAX
@@ -75,6 +76,10 @@ class PriceBook:
     def catalogue_timestamp(self) -> int | None:
         """Return the date of the catalogue's prices in seconds since 1970 UTC; loads it."""
         return self._load().timestamp
+
+    def sells_at(self, host: str, path: str = "/") -> bool:
+        """Tell whether a provider's API is at a host, as far as it is listed; loads the list."""
+        return is_api(host) or self._load().sells_at(f"https://{host.lower().rstrip('.')}{path}")
 
     def _own_price(self, model: str, provider: str) -> Sheet | None:
         named = canonical(provider)

@@ -5,6 +5,7 @@ The only module that knows that package, and heavy for it (0.2 s): `book` import
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -73,6 +74,10 @@ class Catalogue:
             return None
         starts = (start for each in self._snapshot.providers for start in _start_seconds(each))
         return max((start for start in starts if start <= installed), default=None)
+
+    def sells_at(self, url: str) -> bool:
+        """Tell whether a URL is below one that the catalogue says is a provider's API."""
+        return any(re.match(each.api_pattern, url) for each in self._snapshot.providers)
 
     def _find(self, model: str, provider: str) -> tuple[Provider, ModelInfo] | None:
         """Find who sells a model and its entry there; the rules are told in `book`."""

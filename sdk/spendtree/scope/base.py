@@ -33,6 +33,9 @@ __all__ = ["Inside", "Scope"]
 class Scope:
     """A session, a routing cycle or an agent run; enter it once, with `with` or `async with`."""
 
+    fixes_cycle = False
+    """Whether what opens below belongs to its routing cycle."""
+
     def __init__(self, tracker: "Spendtree", parent: "Scope | None") -> None:
         self._tracker = tracker
         self.parent = parent
