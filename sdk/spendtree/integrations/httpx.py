@@ -7,7 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-import httpx
+try:
+    import httpx
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        "spendtree.integrations.httpx needs 'httpx': pip install 'spendtree[httpx]'", name="httpx"
+    ) from missing
 
 from spendtree.pricing import PriceBook
 from spendtree.propagation.carrier import erase
