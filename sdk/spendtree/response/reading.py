@@ -1,13 +1,13 @@
 """Walks the table of shapes over a response or over the events of its stream. Knows no provider."""
 
 import functools
-import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from spendtree.response.shapes import COST_PLACES, COSTS, MODEL_PATHS, SHAPES, Shape
+from spendtree.response.wire import json_of, parsed
 from spendtree.usage import Usage
 
 _Counts = dict[str, int]
@@ -16,10 +16,11 @@ _Counts = dict[str, int]
 def usage_of(response: Any) -> Usage | None:
     """Return what a response says it used, in tokens; None if it does not say all of it.
 
-    `response` is a parsed body, a client's object, or a collection of a stream's events (parsed,
-    objects, or lines of text): their counts are cumulative, so the last stated of each is taken,
-    and a stream cut off before its last event states none. A live stream is not read, since that
-    would take its events away. Raises UsageError if the counts contradict each other.
+    `response` is a parsed body, a client's object, the text or bytes of either a body or a stream,
+    or a collection of a stream's events (parsed, objects) or of its pieces (lines, chunks, frames).
+    Counts of a stream are cumulative, so the last stated of each is taken, and one that was cut off
+    before its last event states none. A live stream is not read, since that would take its events
+    away. Raises UsageError if the counts contradict each other.
     """
     for events in _readings(response):
         said = _Statements(events)
@@ -97,22 +98,32 @@ class _Statements:
 
 def _readings(response: Any) -> Iterator[Collection[Any]]:
     """Yield what to read: the response itself, then, if it is a collection, its events."""
+    raw = parsed(response)
+    if raw is not None:
+        yield [_event(event) for event in raw]
+        return
     yield (response,)
     if isinstance(response, Collection) and not isinstance(response, (Mapping, str, bytes)):
-        yield [parsed for event in response if (parsed := _event(event)) is not None]
+        yield [each for event in response for each in _events(event)]
+
+
+def _events(event: Any) -> list[Any]:
+    """Return what an item of a stream is: an event, or a line or chunk of text that has some."""
+    raw = parsed(event)
+    return [_event(event)] if raw is None else [_event(each) for each in raw]
 
 
 def _event(event: Any) -> Any:
-    """Return a stream's event; one that is a line of text, or wraps its bytes, is parsed."""
-    wrapped = _find(event, "chunk.bytes")  # Bedrock's InvokeModelWithResponseStream
-    text = event if wrapped is None else wrapped
-    if not isinstance(text, (str, bytes)):
-        return event
-    try:
-        line = text if isinstance(text, str) else text.decode()
-        return json.loads(line.removeprefix("data:"))
-    except ValueError:  # comments, names of events, [DONE]
-        return None
+    """Return a stream's event; one that wraps its text is what the text says.
+
+    Bedrock's InvokeModelWithResponseStream wraps it as `chunk.bytes`, readers of SSE as `data`.
+    """
+    for place in ("chunk.bytes", "data"):
+        text = _find(event, place)
+        if isinstance(text, (str, bytes)):
+            said = json_of(text)
+            return event if said is None else said
+    return event
 
 
 def _counts(said: _Statements, shape: Shape) -> _Counts:
