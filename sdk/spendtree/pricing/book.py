@@ -58,6 +58,7 @@ class PriceBook:
             raise ConfigurationError(f"prices: {prices!r} is no mapping of models to prices")
         self._own = {model: _own_sheet(model, price) for model, price in (prices or {}).items()}
         self._sheets: dict[tuple[str, str], Sheet | None] = {}
+        self._answered: dict[tuple[str, str, str], Sheet | None] = {}
         self._catalogue: Catalogue | None = None
 
     def sheet(self, model: str, provider: str = "") -> Sheet | None:
@@ -70,6 +71,28 @@ class PriceBook:
         if len(self._sheets) >= _CACHE_LIMIT:
             self._sheets.clear()
         return self._sheets.setdefault((model, provider), sheet)
+
+    def answered(self, asked: str, model: str, provider: str = "") -> Sheet | None:
+        """Return the price sheet of a call that one model was asked and another answered.
+
+        Providers answer under a dated name, gateways and deployments under the model behind them.
+        The answering model's own price holds, else the asked one's own price (the user gave it for
+        this very case), else what the catalogue knows of either, the answering one first.
+        """
+        key = asked, model, provider
+        try:
+            return self._answered[key]
+        except KeyError:
+            pass
+        sheet = (
+            self._own_price(model, provider)
+            or self._own_price(asked, provider)
+            or self.sheet(model, provider)
+            or self.sheet(asked, provider)
+        )
+        if len(self._answered) >= _CACHE_LIMIT:
+            self._answered.clear()
+        return self._answered.setdefault(key, sheet)
 
     @property
     def catalogue_timestamp(self) -> int | None:
