@@ -29,6 +29,7 @@ from spendtree.errors import (
     UnknownPriceError,
     UsageError,
 )
+from spendtree.integrations import instrument, uninstrument, wrap
 from spendtree.propagation import ThreadPoolExecutor
 from spendtree.scope import Agent, Cycle, Scope, Session, Warning, current
 from spendtree.tracker import Spendtree
@@ -67,9 +68,12 @@ __all__ = [
     "current",
     "cycle",
     "gather",
+    "instrument",
     "metrics_app",
     "purpose",
     "session",
+    "uninstrument",
+    "wrap",
 ]
 
 __version__ = "0.1.0"

@@ -58,6 +58,7 @@ class PriceBook:
             raise ConfigurationError(f"prices: {prices!r} is no mapping of models to prices")
         self._own = {model: _own_sheet(model, price) for model, price in (prices or {}).items()}
         self._sheets: dict[tuple[str, str], Sheet | None] = {}
+        self._providers: dict[str, str] = {}
         self._answered: dict[tuple[str, str, str], Sheet | None] = {}
         self._catalogue: Catalogue | None = None
 
@@ -93,6 +94,15 @@ class PriceBook:
         if len(self._answered) >= _CACHE_LIMIT:
             self._answered.clear()
         return self._answered.setdefault(key, sheet)
+
+    def provider_at(self, url: str) -> str:
+        """Return the id of the provider that answers at a base URL, "" if nobody knows it."""
+        try:
+            return self._providers[url]
+        except KeyError:
+            if len(self._providers) >= _CACHE_LIMIT:
+                self._providers.clear()
+            return self._providers.setdefault(url, self._load().provider_at(url))
 
     @property
     def catalogue_timestamp(self) -> int | None:

@@ -74,6 +74,13 @@ class Catalogue:
         starts = (start for each in self._snapshot.providers for start in _start_seconds(each))
         return max((start for start in starts if start <= installed), default=None)
 
+    def provider_at(self, url: str) -> str:
+        """Return the id of the provider whose API is at a URL, "" if it is none of the list's."""
+        try:
+            return self._snapshot.find_provider(None, None, url).id
+        except LookupError:
+            return ""
+
     def _find(self, model: str, provider: str) -> tuple[Provider, ModelInfo] | None:
         """Find who sells a model and its entry there; the rules are told in `book`."""
         told, short = read_model(model)
