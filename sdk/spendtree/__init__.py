@@ -31,6 +31,7 @@ from spendtree.errors import (
     UnknownPriceError,
     UsageError,
 )
+from spendtree.integrations import instrument, uninstrument, wrap
 from spendtree.propagation import Inbound, ThreadPoolExecutor
 from spendtree.scope import Agent, Cycle, Scope, Session, Warning, current
 from spendtree.tracker import Spendtree
@@ -72,9 +73,12 @@ __all__ = [
     "extract",
     "gather",
     "inject",
+    "instrument",
     "metrics_app",
     "purpose",
     "session",
+    "uninstrument",
+    "wrap",
 ]
 
 __version__ = "0.1.0"

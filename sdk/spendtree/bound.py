@@ -133,7 +133,7 @@ def _parts(content: Any) -> tuple[list[Any], Any]:
     if isinstance(content, Mapping):
         for key in ("messages", "input", "contents"):
             if _is_list(content.get(key)):
-                frame = {name: content[name] for name in content if name not in (key, *_NO_INPUT)}
+                frame = {name: content[name] for name in content if name not in (key, *NO_INPUT)}
                 return list(content[key]), frame
     return (list(content), None) if _is_list(content) else ([content], None)
 
@@ -251,7 +251,7 @@ _TOOL_KEYS = frozenset(
 _CACHE_MARKS = frozenset({"cache_control", "cachePoint"})
 """Where a provider shall cache: moved along with every turn, and never read by the model."""
 
-_NO_INPUT = (
+NO_INPUT = (
     *("max_tokens", "max_completion_tokens", "max_output_tokens", "temperature", "top_p", "seed"),
     *("stop", "stop_sequences", "stream", "stream_options", "user", "metadata", "timeout"),
 )

@@ -59,6 +59,8 @@ class PriceBook:
             raise ConfigurationError(f"prices: {prices!r} is no mapping of models to prices")
         self._own = {model: _own_sheet(model, price) for model, price in (prices or {}).items()}
         self._sheets: dict[tuple[str, str], Sheet | None] = {}
+        self._providers: dict[str, str] = {}
+        self._answered: dict[tuple[str, str, str], Sheet | None] = {}
         self._catalogue: Catalogue | None = None
 
     def sheet(self, model: str, provider: str = "") -> Sheet | None:
@@ -72,6 +74,37 @@ class PriceBook:
             self._sheets.clear()
         return self._sheets.setdefault((model, provider), sheet)
 
+    def answered(self, asked: str, model: str, provider: str = "") -> Sheet | None:
+        """Return the price sheet of a call that one model was asked and another answered.
+
+        Providers answer under a dated name, gateways and deployments under the model behind them.
+        The answering model's own price holds, else the asked one's own price (the user gave it for
+        this very case), else what the catalogue knows of either, the answering one first.
+        """
+        key = asked, model, provider
+        try:
+            return self._answered[key]
+        except KeyError:
+            pass
+        sheet = (
+            self._own_price(model, provider)
+            or self._own_price(asked, provider)
+            or self.sheet(model, provider)
+            or self.sheet(asked, provider)
+        )
+        if len(self._answered) >= _CACHE_LIMIT:
+            self._answered.clear()
+        return self._answered.setdefault(key, sheet)
+
+    def provider_at(self, url: str) -> str:
+        """Return the id of the provider that answers at a base URL, "" if nobody knows it."""
+        try:
+            return self._providers[url]
+        except KeyError:
+            if len(self._providers) >= _CACHE_LIMIT:
+                self._providers.clear()
+            return self._providers.setdefault(url, self._load().provider_at(url))
+
     @property
     def catalogue_timestamp(self) -> int | None:
         """Return the date of the catalogue's prices in seconds since 1970 UTC; loads it."""
@@ -79,7 +112,8 @@ class PriceBook:
 
     def sells_at(self, host: str, path: str = "/") -> bool:
         """Tell whether a provider's API is at a host, as far as it is listed; loads the list."""
-        return is_api(host) or self._load().sells_at(f"https://{host.lower().rstrip('.')}{path}")
+        host = host.lower().rstrip(".")
+        return is_api(host) or bool(self._load().provider_at(f"https://{host}{path}"))
 
     def _own_price(self, model: str, provider: str) -> Sheet | None:
         named = canonical(provider)

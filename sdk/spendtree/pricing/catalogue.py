@@ -5,7 +5,6 @@ The only module that knows that package, and heavy for it (0.2 s): `book` import
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -75,9 +74,12 @@ class Catalogue:
         starts = (start for each in self._snapshot.providers for start in _start_seconds(each))
         return max((start for start in starts if start <= installed), default=None)
 
-    def sells_at(self, url: str) -> bool:
-        """Tell whether a URL is below one that the catalogue says is a provider's API."""
-        return any(re.match(each.api_pattern, url) for each in self._snapshot.providers)
+    def provider_at(self, url: str) -> str:
+        """Return the id of the provider whose API is at a URL, "" if it is none of the list's."""
+        try:
+            return self._snapshot.find_provider(None, None, url).id
+        except LookupError:
+            return ""
 
     def _find(self, model: str, provider: str) -> tuple[Provider, ModelInfo] | None:
         """Find who sells a model and its entry there; the rules are told in `book`."""
