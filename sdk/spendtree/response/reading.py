@@ -6,9 +6,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from spendtree.response.shapes import COST_PLACES, COSTS, MODEL_PATHS, SHAPES, Shape
+from spendtree.response.shapes import (
+    COST_PLACES,
+    COSTS,
+    MODEL_PATHS,
+    SEARCH_PLACES,
+    SEARCHES,
+    SHAPES,
+    Shape,
+)
 from spendtree.response.wire import json_of, parsed
-from spendtree.usage import Usage
+from spendtree.usage import TOKENS_MAX, Usage
 
 _Counts = dict[str, int]
 
@@ -59,6 +67,21 @@ def reported_cost(response: Any) -> Decimal | None:
             if _find(usage, key) is not None
         ]
     return stated[-1] if stated else None
+
+
+def searches_of(response: Any) -> int:
+    """Return how many web searches a response says the provider made and charges for; 0 if none.
+
+    They are beside the tokens, each at a price of its own. Counts of a stream are cumulative.
+    """
+    for events in _readings(response):
+        said = _Statements(events)
+        usages = [usage for place in SEARCH_PLACES for usage in said.at(place)]
+        counts = [_number(_find(usage, path)) for usage in usages for path in SEARCHES]
+        known = [count for count in counts if count is not None and 0 <= count <= TOKENS_MAX]
+        if known:
+            return known[-1]
+    return 0
 
 
 def _cost(usage: Any, key: str, exponent: int) -> Decimal | None:
