@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from genai_prices import calc_price, extract_usage
 
-from spendtree import Usage
+from spendtree import Spendtree, Usage
+from spendtree.event import Kind
 from spendtree.money import to_pico, to_usd
 from spendtree.pricing import PriceBook
 from spendtree.response import model_of, reported_cost, searches_of, usage_of
-from tests.sdk.recordings import ROWS, needs_recordings, recorded
+from tests.sdk.recordings import ROWS, needs_recordings, raw, recorded
 from tests.sdk.test_response import (
     BEYOND_THE_TOP,
     GENAI_FLAVOURS,
@@ -190,3 +191,23 @@ def test_an_own_price_may_name_that_of_a_search() -> None:
     assert sheet.search == to_pico("0.005", what="search")
     assert replace(sheet, search=0).worst(10, 10) == sheet.worst(10, 10)
     assert usage_of({"usage": {"input_tokens": 1, "output_tokens": 1}}) == Usage(1, 1)
+
+
+def test_a_call_records_every_recorded_response_as_it_came_and_as_it_was_parsed() -> None:
+    """Its event has the buckets, and the cost that was charged, else the list's."""
+    tracker = Spendtree("memory:")
+    files = {row["file"]: row["provider"] for row in ROWS if row["file"] in metered()}
+    for file, provider in files.items():
+        for response in (raw(file), recorded(file)):
+            model = model_of(recorded(file)) or ASKED[file]
+            with tracker.call(model, provider=provider) as call:
+                call.record(response)
+
+    events = tracker.store.events(kinds=[Kind.CALL])
+    for file, provider in files.items():
+        cost = reported_cost(recorded(file))
+        expected = ours(file, provider) if cost is None else cost
+        pico = None if expected is None else to_pico(expected, what="cost", round_up=True)
+        for event in (next(events), next(events)):
+            assert (event.usage, event.cost, event.status) == (used(file), pico, "ok"), file
+    assert next(events, None) is None
