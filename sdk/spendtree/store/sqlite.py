@@ -324,6 +324,12 @@ class SqliteStore(AccountVerbs):
 
 def open_sqlite(url: str, *, create: bool) -> SqliteStore:
     """Open the store of a `sqlite:///` URL; StoreError says what is wrong with it."""
+    path, synchronous = read_url(url)
+    return SqliteStore(path, synchronous=synchronous, create=create)
+
+
+def read_url(url: str) -> tuple[str, str]:
+    """Return the path and the `synchronous` of a `sqlite:///` URL; StoreError if it has none."""
     place, _, query = url.removeprefix("sqlite:///").partition("?")
     path = unquote(place)
     if path == ":memory:":
@@ -334,4 +340,4 @@ def open_sqlite(url: str, *, create: bool) -> SqliteStore:
     synchronous = options.pop("synchronous", "normal").lower()
     if options or synchronous not in SYNCHRONOUS:
         raise StoreError(f"store {url!r}: the only option is ?synchronous=normal or =full")
-    return SqliteStore(path, synchronous=synchronous, create=create)
+    return path, synchronous
