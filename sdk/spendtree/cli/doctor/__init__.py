@@ -38,7 +38,7 @@ def doctor(
     ] = "",
     as_json: output.JsonOption = False,
 ) -> None:
-    """Look whether all is as it should be, and say what to do where it is not.
+    """Look for what is wrong here, and say what to do about it.
 
     What is installed and instrumented, the store's file and its health, calls that were made
     outside any scope, the exporter, the price list and the configuration. Nothing is changed. The
