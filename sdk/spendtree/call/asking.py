@@ -51,6 +51,8 @@ class Asking:
     _run: "Agent | None" = None
     _data: dict[str, Any] | None = None
     _asking: Learned | None = None
+    _one_prompt = True
+    """All of its input is one prompt, so the model's context window bounds it."""
     _token: "Token[Asking | None]"
 
     def __init__(
@@ -267,7 +269,7 @@ class Asking:
         inputs, outputs = self._asked
         if outputs is None and run is not None:
             outputs = run.max_output_tokens
-        window = sheet.context_window
+        window = sheet.context_window if self._one_prompt else None
         if inputs is None and self._input is not None:
             learned = run.learned.get(self._request.model) if run is not None else None
             inputs = bound_input_tokens(

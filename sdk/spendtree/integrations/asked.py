@@ -63,20 +63,21 @@ class Asked:
             limit = (sheet.max_output_tokens or sheet.context_window) if sheet else None
         tokens = None if limit is None else limit * self._choices
         content = {key: each for key, each in self.body.items() if key not in bound.NO_INPUT}
-        known = None
         if endpoint.embeds:
-            known, tokens = bound.input_tokens(content, tokenizer=self._tracker.tokenizer), 0
+            tokens = 0
         elif any(content.get(key) is not None for key in endpoint.kept_by_provider):
             content = {}
-        return ClientCall(
+        call = ClientCall(
             self._tracker,
             self._scope,
             self.model,
             provider=self.provider,
             input=content or None,
-            input_tokens=known,
             max_output_tokens=tokens,
         )
+        if endpoint.embeds:
+            call._one_prompt = False
+        return call
 
     def options(self, call: ClientCall) -> Any:
         """Return the options to send an attempt with: the user's, and what the call was granted."""

@@ -34,6 +34,12 @@ UNSENT = frozenset(
 What fails or is cancelled in one of them was surely not billed."""
 
 
+class Switch:
+    """Whether a `request` of ours tracks, or only passes through: others may hold on to it."""
+
+    on = True
+
+
 class Attempts:
     """Counts the attempts, makes each one's options, and tells whether another follows."""
 
@@ -91,11 +97,11 @@ class Attempts:
         return isinstance(error, module.APIConnectionError)
 
 
-def sync_request(library: Library, request: Request) -> Request:
+def sync_request(library: Library, request: Request, switch: Switch) -> Request:
     """Return a client's `request` with a call around each attempt."""
 
     def tracked(client: Any, cast_to: Any, options: Any, **given: Any) -> Any:
-        endpoint = library.endpoint(options)
+        endpoint = library.endpoint(options) if switch.on else None
         if endpoint is None:
             return request(client, cast_to, options, **given)
         if hasattr(client, PREPARE):
@@ -118,11 +124,11 @@ def sync_request(library: Library, request: Request) -> Request:
     return tracked
 
 
-def async_request(library: Library, request: AsyncRequest) -> AsyncRequest:
+def async_request(library: Library, request: AsyncRequest, switch: Switch) -> AsyncRequest:
     """Return an asynchronous client's `request` with a call around each attempt."""
 
     async def tracked(client: Any, cast_to: Any, options: Any, **given: Any) -> Any:
-        endpoint = library.endpoint(options)
+        endpoint = library.endpoint(options) if switch.on else None
         if endpoint is None:
             return await request(client, cast_to, options, **given)
         if hasattr(client, PREPARE):

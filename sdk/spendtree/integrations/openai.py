@@ -21,7 +21,8 @@ def chat_limit(provider: str, model: str) -> str:
 
 
 _DONE = re.compile(rb"\[DONE\]")
-_ONLY_USAGE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_LAST_USAGE = re.compile(rb'"choices"\s*:\s*\[\s*\]|"error"\s*:\s*\{')
+"""OpenRouter tells of an error together with the usage, in the last event."""
 _ENDED = re.compile(rb'"response\.(?:completed|incomplete|failed)"')
 
 RESPONSES = Endpoint(
@@ -37,11 +38,11 @@ LIBRARY = Library(
             limit_for=chat_limit,
             choices="n",
             usage_option=True,
-            final=_ONLY_USAGE,
+            final=_LAST_USAGE,
             done=_DONE,
         ),
         "/completions": Endpoint(
-            limits=("max_tokens",), choices="n", usage_option=True, final=_ONLY_USAGE, done=_DONE
+            limits=("max_tokens",), choices="n", usage_option=True, final=_LAST_USAGE, done=_DONE
         ),
         "/responses": RESPONSES,
         "/responses/compact": RESPONSES,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from spendtree.errors import ConfigurationError
 from spendtree.integrations.asked import PROVIDER
-from spendtree.integrations.attempts import async_request, sync_request
+from spendtree.integrations.attempts import Switch, async_request, sync_request
 from spendtree.integrations.library import Library
 
 ORIGINAL = "_spendtree_original"
@@ -26,6 +26,7 @@ class Patch(NamedTuple):
 
     owner: type
     ours: Callable[..., Any]
+    switch: Switch
 
 
 _lock = threading.Lock()
@@ -34,7 +35,10 @@ _patches: dict[str, list[Patch]] = {}
 
 def is_installed(library: Library) -> bool:
     """Tell whether a library is there; it is not imported for that."""
-    return find_spec(library.name) is not None
+    try:
+        return find_spec(library.name) is not None
+    except ImportError:
+        return False
 
 
 def is_patched(library: Library) -> bool:
@@ -49,8 +53,8 @@ def patch(library: Library) -> None:
         if library.name in _patches:
             return
         owners = [_owner(library, getattr(module, name)) for name in library.clients]
-        patches = [Patch(owner, _ours(library, owner)) for owner in owners]
-        for owner, ours in patches:
+        patches = [Patch(owner, *_ours(library, owner)) for owner in owners]
+        for owner, ours, _ in patches:
             owner.request = ours  # type: ignore[attr-defined]
         _patches[library.name] = patches
 
@@ -58,7 +62,8 @@ def patch(library: Library) -> None:
 def unpatch(library: Library) -> None:
     """Put the clients' own `request` back; if somebody replaced ours, it only passes through."""
     with _lock:
-        for owner, ours in _patches.pop(library.name, ()):
+        for owner, ours, switch in _patches.pop(library.name, ()):
+            switch.on = False
             if vars(owner).get("request") is ours:
                 owner.request = getattr(ours, ORIGINAL)  # type: ignore[attr-defined]
 
@@ -72,7 +77,7 @@ def wrap(library: Library, client: Any, provider: str) -> None:
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,
-        "request": _ours(library, kind),
+        "request": _ours(library, kind)[0],
         WRAPPED: kind,
     }
     if provider:
@@ -114,12 +119,13 @@ def _owner(library: Library, client: type) -> type:
     return next(owner for owner in client.__mro__ if "request" in vars(owner))
 
 
-def _ours(library: Library, owner: type) -> Callable[..., Any]:
+def _ours(library: Library, owner: type) -> tuple[Callable[..., Any], Switch]:
     theirs: Any = owner.request  # type: ignore[attr-defined]
     theirs = getattr(theirs, ORIGINAL, theirs)  # never two of ours around one request
     make = async_request if theirs.__code__.co_flags & CO_COROUTINE else sync_request
-    ours = make(library, theirs)
+    switch = Switch()
+    ours = make(library, theirs, switch)
     ours.__name__, ours.__qualname__ = theirs.__name__, theirs.__qualname__
     ours.__doc__, ours.__module__ = theirs.__doc__, theirs.__module__
     setattr(ours, ORIGINAL, theirs)
-    return ours
+    return ours, switch

@@ -68,13 +68,11 @@ class Events:
 
     @property
     def is_final(self) -> bool:
-        """Tell whether the usage seen is all that there will be."""
-        if not self.statements:
-            return False
-        return bool(
-            self._endpoint.final.search(self.statements[-1])
-            or self._endpoint.done.search(self._last)
-        )
+        """Tell whether there will be no other usage than what was seen, if any was."""
+        if self._endpoint.done.search(self._last):
+            return True
+        statements = self.statements
+        return bool(statements and self._endpoint.final.search(statements[-1]))
 
     @property
     def tells_error(self) -> bool:
