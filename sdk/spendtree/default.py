@@ -6,14 +6,16 @@ The default is made on first use, so that importing reads no environment and ope
 import os
 import threading
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from spendtree.call import Call, CallOptions
 from spendtree.propagation import Inbound
-from spendtree.propagation.carrier import Headers
 from spendtree.scope import Agent, AgentOptions, Cycle, Session, SessionOptions, current
 from spendtree.store.protocol import Store
 from spendtree.tracker import Spendtree
+
+if TYPE_CHECKING:
+    from spendtree.propagation.carrier import Headers
 
 _lock = threading.Lock()
 _default: Spendtree | None = None
@@ -96,7 +98,7 @@ def inject(
     return _here().inject(headers, environment=environment)
 
 
-def extract(headers: Headers) -> Inbound:
+def extract(headers: "Headers") -> Inbound:
     """Return the scope that headers name, to enter and go on in; see `Spendtree.extract`."""
     return _here().extract(headers)
 

@@ -32,8 +32,7 @@ from spendtree.event import Context, Event, Kind, Request
 from spendtree.ids import new_id
 from spendtree.money import PICO_PER_USD, Money, to_pico, to_usd
 from spendtree.pricing import PriceBook
-from spendtree.propagation.carrier import Headers, write
-from spendtree.propagation.inbound import Inbound, extract
+from spendtree.propagation.inbound import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions
 from spendtree.scope.current import current_of, is_bare
 from spendtree.store import DEFAULT_URL, open_store
@@ -42,6 +41,7 @@ from spendtree.usage import Usage
 from spendtree.waiting import Lines, in_event_loop
 
 if TYPE_CHECKING:
+    from spendtree.propagation.carrier import Headers
     from spendtree.tree import SessionTree
 
 log = logging.getLogger("spendtree")
@@ -145,17 +145,21 @@ class Spendtree:
         a baggage stay. With `environment` the names are those of environment variables. Never
         limits; outside any scope nothing. Give them to services of your own only.
         """
+        from spendtree.propagation.carrier import write  # noqa: PLC0415 - only who has others pays
+
         scope = current_of(self)
         carrier = {} if headers is None else headers
         return carrier if scope is None else write(scope, carrier, environment=environment)
 
-    def extract(self, headers: Headers) -> Inbound:
+    def extract(self, headers: "Headers") -> Inbound:
         """Return the scope that headers or environment variables name, to enter and go on in.
 
         `headers` are a mapping (`request.headers`, `os.environ`) or pairs. Nothing that came in
         counts before this is called: call it for callers that you trust to spend for their
         customer. What is missing or malformed is nothing to go on with, and never raises.
         """
+        from spendtree.propagation.extracting import extract  # noqa: PLC0415 - as for inject
+
         return extract(self, headers)
 
     @staticmethod

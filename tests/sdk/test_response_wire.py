@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from spendtree import Usage
 from spendtree.response import model_of, reported_cost, searches_of, usage_of
-from spendtree.response.wire import parsed
+from spendtree.response.wire import events_of
 from tests.sdk.recordings import ROWS, needs_recordings, raw, recorded
 
 FIRST = {"usage": {"prompt_tokens": 7, "completion_tokens": 1}}
@@ -135,7 +135,7 @@ METADATA = event_frame("metadata", {"usage": {"inputTokens": 7, "outputTokens": 
 
 def test_frames_are_events_by_their_names() -> None:
     start = event_frame("messageStart", {"role": "assistant"})
-    assert parsed(start + METADATA) == [
+    assert events_of(start + METADATA) == [
         {"messageStart": {"role": "assistant"}},
         {"metadata": {"usage": {"inputTokens": 7, "outputTokens": 9}}},
     ]
@@ -163,7 +163,7 @@ def test_a_header_of_another_type_names_no_event() -> None:
     told = bytes([1]) + b"n" + bytes([4]) + struct.pack(">i", 1)
     prelude = struct.pack(">II", 16 + len(told) + 2, len(told))
     message = prelude + struct.pack(">I", zlib.crc32(prelude)) + told + b"{}"
-    assert parsed(message + struct.pack(">I", zlib.crc32(message))) == [{"": {}}]
+    assert events_of(message + struct.pack(">I", zlib.crc32(message))) == [{"": {}}]
 
 
 # Nothing breaks it.

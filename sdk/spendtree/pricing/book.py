@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from spendtree.errors import ConfigurationError, MoneyError
 from spendtree.money import to_pico
-from spendtree.pricing.hosts import is_api
 from spendtree.pricing.providers import canonical, is_named, read_model
 from spendtree.pricing.sheet import Listing, Rates, Sheet, Tier
 from spendtree.usage import TOKENS_MAX
@@ -113,6 +112,8 @@ class PriceBook:
 
     def sells_at(self, host: str, path: str = "/") -> bool:
         """Tell whether a provider's API is at a host, as far as it is listed; loads the list."""
+        from spendtree.pricing.hosts import is_api  # noqa: PLC0415 - 2 ms, and few ask
+
         host = host.lower().rstrip(".")
         return is_api(host) or bool(self._load().provider_at(f"https://{host}{path}"))
 

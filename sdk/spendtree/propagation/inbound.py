@@ -1,21 +1,16 @@
-"""Going on with a scope of another process: what `extract` returns, and how it is entered."""
+"""Going on with a scope of another process: what `extract` returns, and how it is entered.
 
-import logging
+What was read, and how, is not known here.
+"""
+
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from spendtree.errors import StoreError
-from spendtree.event import Event, Kind, derived_id
-from spendtree.propagation import carrier
-from spendtree.propagation.identifiers import Identifiers
-from spendtree.scope.remote import RemoteCycle, RemoteRun, RemoteSession
-
 if TYPE_CHECKING:
+    from spendtree.propagation.identifiers import Identifiers
     from spendtree.scope import Scope
     from spendtree.tracker import Spendtree
-
-log = logging.getLogger("spendtree")
 
 
 class Inbound:
@@ -27,7 +22,7 @@ class Inbound:
     Entering never raises over what was said, nor because money is out: each call asks for its own.
     """
 
-    def __init__(self, tracker: "Spendtree", told: Identifiers | None) -> None:
+    def __init__(self, tracker: "Spendtree", told: "Identifiers | None") -> None:
         self._tracker = tracker
         self._told = told
         self._stack = ExitStack()
@@ -59,6 +54,9 @@ class Inbound:
         told = self._told
         if told is None:
             return None
+        # Only who goes on with a scope pays for it, and not `import spendtree`.
+        from spendtree.scope.remote import RemoteCycle, RemoteRun, RemoteSession  # noqa: PLC0415
+
         with ExitStack() as stack:
             scope: Scope = stack.enter_context(RemoteSession.of(self._tracker, told))
             if told.run:
@@ -87,26 +85,3 @@ class Inbound:
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
-
-
-def extract(tracker: "Spendtree", headers: carrier.Headers) -> Inbound:
-    """Return what headers or environment variables say, to be entered."""
-    told, trace = carrier.read(headers)
-    if told is None and trace:
-        told = _known(tracker, trace)
-    return Inbound(tracker, told)
-
-
-def _known(tracker: "Spendtree", trace: str) -> Identifiers | None:
-    """Return the session whose trace this is, if the store has it: baggage may be taken off.
-
-    A trace that is no session of ours is a tracer's own, and none of our business.
-    """
-    try:
-        for id in (derived_id("session", trace), bytes.fromhex(trace)):
-            event: Event | None = tracker.store.find(id, Kind.SESSION_OPENED)
-            if event is not None:
-                return Identifiers(session=event.context.session)
-    except StoreError as error:
-        log.warning("the session of a trace could not be looked up: %s", error)
-    return None

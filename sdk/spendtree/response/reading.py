@@ -15,10 +15,12 @@ from spendtree.response.shapes import (
     SHAPES,
     Shape,
 )
-from spendtree.response.wire import json_of, parsed
 from spendtree.usage import TOKENS_MAX, Usage
 
 _Counts = dict[str, int]
+
+_RAW = (str, bytes, bytearray, memoryview)
+_SEVERAL = (*_RAW, Collection)
 
 
 def usage_of(response: Any) -> Usage | None:
@@ -121,32 +123,19 @@ class _Statements:
 
 def _readings(response: Any) -> Iterator[Collection[Any]]:
     """Yield what to read: the response itself, then, if it is a collection, its events."""
-    raw = parsed(response)
-    if raw is not None:
-        yield [_event(event) for event in raw]
+    if (
+        type(response) is dict
+        or not isinstance(response, _SEVERAL)
+        or isinstance(response, Mapping)
+    ):
+        yield (response,)
         return
-    yield (response,)
-    if isinstance(response, Collection) and not isinstance(response, (Mapping, str, bytes)):
-        yield [each for event in response for each in _events(event)]
+    # Not at the top: most programs record bodies and objects, and never pay for it.
+    from spendtree.response.wire import events_of  # noqa: PLC0415
 
-
-def _events(event: Any) -> list[Any]:
-    """Return what an item of a stream is: an event, or a line or chunk of text that has some."""
-    raw = parsed(event)
-    return [_event(event)] if raw is None else [_event(each) for each in raw]
-
-
-def _event(event: Any) -> Any:
-    """Return a stream's event; one that wraps its text is what the text says.
-
-    Bedrock's InvokeModelWithResponseStream wraps it as `chunk.bytes`, readers of SSE as `data`.
-    """
-    for place in ("chunk.bytes", "data"):
-        text = _find(event, place)
-        if isinstance(text, (str, bytes)):
-            said = json_of(text)
-            return event if said is None else said
-    return event
+    if not isinstance(response, _RAW):
+        yield (response,)
+    yield events_of(response)
 
 
 def _counts(said: _Statements, shape: Shape) -> _Counts:

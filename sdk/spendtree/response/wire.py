@@ -8,12 +8,14 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from struct import unpack_from
 from typing import Any, NamedTuple
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 """Only these end a line of an event stream: `splitlines` would cut a text at U+2028, too."""
+
+_RAW = (str, bytes, bytearray, memoryview)
 
 _PRELUDE = 12
 _STRING = 7
@@ -27,19 +29,43 @@ class _Parsed(NamedTuple):
     is_clean: bool
 
 
-def parsed(raw: Any) -> list[Any] | None:
-    """Return the body, or the events of a stream, that text or bytes hold; None for others.
+def events_of(response: Any) -> list[Any]:
+    """Return the events of a response that is text or bytes, or a collection.
 
-    `raw` is text or bytes, or a collection of nothing else: lines with or without their ends,
-    events, or chunks as they came. What is broken is left out.
+    A collection of nothing but text and bytes is one text in pieces: lines with or without their
+    ends, events, chunks or frames as they came. Another one's items are events, parsed or not.
+    A body is one event. What is broken is left out.
     """
-    if isinstance(raw, (str, bytes, bytearray, memoryview)):
-        return _read([_octets(raw)])
-    if not isinstance(raw, Collection) or isinstance(raw, dict) or not raw:
-        return None
-    if all(isinstance(piece, (str, bytes, bytearray, memoryview)) for piece in raw):
-        return _read([_octets(piece) for piece in raw])
-    return None
+    if isinstance(response, _RAW):
+        return _unwrapped(_read([_octets(response)]))
+    if response and all(isinstance(piece, _RAW) for piece in response):
+        return _unwrapped(_read([_octets(piece) for piece in response]))
+    return [
+        each
+        for event in response
+        for each in (events_of(event) if isinstance(event, _RAW) else _unwrapped([event]))
+    ]
+
+
+def _unwrapped(events: list[Any]) -> list[Any]:
+    """Return events, those that wrap their text as what that text says.
+
+    Bedrock's InvokeModelWithResponseStream wraps it as `chunk.bytes`, readers of SSE as `data`.
+    """
+    found = []
+    for event in events:
+        chunk = _at(event, "chunk")
+        for text in (_at(chunk, "bytes"), _at(event, "data")):
+            said = json_of(text) if isinstance(text, (str, bytes)) else None
+            if said is not None:
+                event = said
+                break
+        found.append(event)
+    return found
+
+
+def _at(thing: Any, key: str) -> Any:
+    return thing.get(key) if isinstance(thing, Mapping) else getattr(thing, key, None)
 
 
 def json_of(text: str | bytes) -> Any:
@@ -120,10 +146,10 @@ def _frames(data: bytes) -> Iterator[Any]:
         start = _PRELUDE + headers_length
         content = json_of(frame[start:-4])
         if isinstance(content, dict):
-            yield {_event_type(frame[_PRELUDE:start]): _unwrapped(content)}
+            yield {_event_type(frame[_PRELUDE:start]): _decoded(content)}
 
 
-def _unwrapped(content: dict[str, Any]) -> dict[str, Any]:
+def _decoded(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content; InvokeModel's is text in bytes in base64."""
     octets = content.get("bytes")
     if not isinstance(octets, str):
