@@ -1,6 +1,6 @@
 """Who spends what in a multi-agent LLM system, stopped before it spends more than it may."""
 
-from spendtree.call import Call
+from spendtree.call import Call, Tool
 from spendtree.collector import collector, metrics_app
 from spendtree.default import (
     agent,
@@ -12,6 +12,7 @@ from spendtree.default import (
     inject,
     purpose,
     session,
+    tool,
 )
 from spendtree.errors import (
     BudgetExceededError,
@@ -59,6 +60,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "ThreadPoolExecutor",
+    "Tool",
     "TransferError",
     "UnknownPriceError",
     "Usage",
@@ -77,6 +79,7 @@ __all__ = [
     "metrics_app",
     "purpose",
     "session",
+    "tool",
     "uninstrument",
     "wrap",
 ]

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Unpack
 
-from spendtree.call import Call, CallOptions
+from spendtree.call import Call, CallOptions, Tool
+from spendtree.money import Money
 from spendtree.propagation import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Session, SessionOptions, current
 from spendtree.store.protocol import Store
@@ -89,6 +90,13 @@ def call(model: str, **options: Unpack[CallOptions]) -> Call:
     scope = current()
     tracker = default() if scope is None else scope.tracker
     return tracker.call_in(scope, model, **options)
+
+
+def tool(name: str, *, cost: Money, optional: bool = False) -> Tool:
+    """Return a tool charge to enter, charged to the current scope; see `Spendtree.tool`."""
+    scope = current()
+    tracker = default() if scope is None else scope.tracker
+    return tracker.tool_in(scope, name, cost=cost, optional=optional)
 
 
 def inject(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from spendtree import transfers
 from spendtree.account import Account, Balance, Denial, kind_of, rooms
 from spendtree.bound import Tokenizer
-from spendtree.call import PURPOSE, Call, CallOptions
+from spendtree.call import PURPOSE, Call, CallOptions, Tool
 from spendtree.config import AccountKind, Config, Mode, load_config
 from spendtree.denial import account_name, budget_error
 from spendtree.errors import (
@@ -123,6 +123,21 @@ class Spendtree:
         what a policy may skip. Outside any scope it is recorded as unattributed.
         """
         return Call(self, current_of(self), model, **options)
+
+    def tool(self, name: str, *, cost: Money, optional: bool = False) -> Tool:
+        """Return a tool charge to enter, charged to the current scope: a search, a sandbox.
+
+        `cost` is its price in dollars, or the most it can be (then `record` the true one inside).
+        It is held and settled like a call, at every account of the path. Outside any scope it is
+        recorded as unattributed.
+        """
+        return Tool(self, current_of(self), name, cost=cost, optional=optional)
+
+    def tool_in(
+        self, scope: Scope | None, name: str, *, cost: Money, optional: bool = False
+    ) -> Tool:
+        """Return a tool charge to a scope, None for none."""
+        return Tool(self, scope, name, cost=cost, optional=optional)
 
     def call_in(self, scope: Scope | None, model: str, **options: Unpack[CallOptions]) -> Call:
         """Return a call charged to a scope, None for none."""

@@ -113,6 +113,14 @@ def threads(scope: spendtree.Scope) -> None:
         assert_type(list(pool.map(decorated, ["a", "b"])), list[str])
 
 
+async def tools(scope: spendtree.Scope) -> None:
+    with spendtree.tool("web_search", cost="0.01") as tool:
+        assert_type(tool, spendtree.Tool)
+        tool.record(Decimal("0.008"))
+    async with scope.tool("sandbox", cost=0.05, optional=True) as tool:
+        assert_type(tool.name, str)
+
+
 def processes(headers: dict[str, str], client: httpx.AsyncClient) -> None:
     assert_type(spendtree.inject(), MutableMapping[str, str])
     spendtree.inject(headers)
