@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -168,6 +170,30 @@ def test_each_task_of_an_async_client_tells_its_own_scope() -> None:
 
     asyncio.run(both())
     assert seen == {"/a": "spendtree.session=a", "/b": "spendtree.session=b"}
+
+
+WITHOUT = """
+import sys
+sys.modules["httpx"] = None
+import spendtree
+try:
+    import spendtree.integrations.httpx
+except ModuleNotFoundError as missing:
+    print(missing)
+"""
+
+
+def test_without_httpx_the_extra_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == (
+        "spendtree.integrations.httpx needs 'httpx': pip install 'spendtree[httpx]'"
+    )
 
 
 def test_hooks_stand_beside_the_clients_own_and_tell_one_trackers_scope_if_it_is_given() -> None:

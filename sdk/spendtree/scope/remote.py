@@ -50,7 +50,16 @@ class RemoteSession(Session):
     @classmethod
     def of(cls, tracker: "Spendtree", told: Told) -> Self:
         """Return the session that is told of, to enter."""
-        return cls(tracker, told.session, customer=told.customer or None, team=told.team or None)
+        session = cls(tracker, told.session, customer=told.customer or None, team=told.team or None)
+        session._told_cycle = told.cycle
+        return session
+
+    _told_cycle = 0
+
+    def _count_cycles(self) -> None:
+        """Count them only where none is fixed: that reads all that the session has spent."""
+        if not self._told_cycle:
+            super()._count_cycles()
 
     def _check_payers(self, known: Context) -> None:
         """Nothing is checked: the store knows better."""

@@ -179,6 +179,10 @@ class Session(Scope):
     def _continue(self, event: Event) -> None:
         self._shared = not self._is_left(event)
         self._check_payers(event.context)
+        self._count_cycles()
+
+    def _count_cycles(self) -> None:
+        """Go on with the routing cycle that the session had last."""
         cycles = [row.context.cycle for row in self._tracker.store.totals(self.id)]
         self._cycles_opened = max(cycles, default=0)
         self._cycle = max(self._cycles_opened, 1)
