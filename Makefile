@@ -18,8 +18,12 @@ JSON ?=
 # How many seeds `make chaos` runs; the suite runs a few of them.
 SEEDS ?= 1000
 
+# How long `make soak` takes, and the servers that scrape; none is the one that is installed.
+MINUTES ?= 10
+PROMETHEUS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos fmt clean
+.PHONY: help setup demo test check bench chaos soak fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +47,9 @@ bench: setup ## measure speed and size (JSON=file also writes one row per figure
 
 chaos: setup ## spend one budget from 200 agents while calls fail and processes die (SEEDS=1000)
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
+
+soak: setup $(STAMPS)/programs ## let Prometheus scrape a busy exporter (MINUTES=10 PROMETHEUS=paths)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(PROMETHEUS)
 
 fmt: setup ## format, and fix what the linter can
 	$(BIN)/ruff check --fix .

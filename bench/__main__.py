@@ -25,6 +25,7 @@ REPEATS: dict[str, int] = {
     "waiting": 3,
     "fold": 3,
     "scrape": 1,
+    "restart": 1,
     "ingest": 3,
     "pruning": 1,
 }

@@ -260,7 +260,7 @@ def _idle(seconds: float) -> list[Figure]:
         url = f"sqlite:///{path}"
         store = open_store(url)
         for number in range(LIVE_SESSIONS):
-            _open_session(store, number)
+            open_session(store, number)
         store.close()
         with _exporter(url) as (process, metrics):
             httpx.get(metrics, timeout=30)
@@ -277,7 +277,8 @@ def _idle(seconds: float) -> list[Figure]:
     ]
 
 
-def _open_session(store: Store, number: int) -> None:
+def open_session(store: Store, number: int) -> None:
+    """Open a session with a call by each of its agents, and leave it open."""
     session = f"live-{number}"
     account = session_account(session)
     now = time.time_ns() // 1000

@@ -21,8 +21,10 @@ from spendtree.store import Store
 from spendtree_exporter import api, pages, site
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.gather import Gatherer, Patience
+from spendtree_exporter.journal import Journal
 from spendtree_exporter.keeper import SESSION_IDLE_SECONDS, Keeper
 from spendtree_exporter.layout import HEADERS
+from spendtree_exporter.lock import lock_path
 from spendtree_exporter.negotiate import format_for, wants_gzip
 from spendtree_exporter.otlp import Receiver
 from spendtree_exporter.own import VERSION
@@ -52,9 +54,13 @@ def create_app(
     `/v1/traces`, and wait for the rest of their trace as `patience` says.
     """
     follower = Follower(store, fold=fold, state_file=state_file)
-    keeper = Keeper(store, session_idle_seconds=session_idle_seconds)
     queries = Queries(store)
-    gatherer = None if receive is None else Gatherer(store, receive, patience=patience)
+    gatherer = None if receive is None else _gatherer(store, receive, patience)
+    keeper = Keeper(
+        store,
+        session_idle_seconds=session_idle_seconds,
+        when_writer=gatherer.take_up if gatherer else lambda: None,
+    )
     receiver = Receiver(gatherer, keeper)
     doors = _Doors(follower, keeper, receiver, telemetry_path)
     routes = [
@@ -72,6 +78,12 @@ def create_app(
     )
     app.state.follower = follower
     return app
+
+
+def _gatherer(store: Store, prices: PriceBook, patience: Patience | None) -> Gatherer:
+    beside = lock_path(store.url)
+    journal = Journal(f"{beside}-spans") if beside else None
+    return Gatherer(store, prices, patience=patience, journal=journal)
 
 
 class _Doors:

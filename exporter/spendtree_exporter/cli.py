@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from spendtree.config import load_config
-from spendtree.config.limits import FoldSettings
+from spendtree.config.figures import catalogue_figures
 from spendtree.errors import ConfigurationError, SpendtreeError
 from spendtree.metrics import Fold
 from spendtree.pricing import PriceBook
@@ -25,9 +25,10 @@ from spendtree_exporter.lock import lock_path
 from spendtree_exporter.logs import log_to_stderr
 from spendtree_exporter.otlp import check_installed
 from spendtree_exporter.own import VERSION
-from spendtree_exporter.reload import changes, read_settings, reloading
+from spendtree_exporter.reload import reloading
 from spendtree_exporter.security import Security
 from spendtree_exporter.serve import closing_socket, listen_on, serve_on, url_of
+from spendtree_exporter.settings import Settings, changes, read_settings
 
 log = logging.getLogger("spendtree.exporter")
 
@@ -67,7 +68,7 @@ def export(
             "--config.file",
             envvar="SPENDTREE_CONFIG",
             metavar="FILE",
-            help="spendtree.yaml, for its `metrics` and budgets; SIGHUP reads it again.",
+            help="spendtree.yaml, for `metrics`, budgets, plans, `alerts`; SIGHUP reads it again.",
         ),
     ] = None,
     state_file: Annotated[
@@ -156,12 +157,7 @@ def _run(
         check_installed()
     settings = read_settings(config_file)
     with closing(open_store(url, create=False)) as store, _listening(addresses) as sockets:
-        fold = Fold(
-            store.id,
-            limits=settings.limits,
-            linger_us=settings.linger_us,
-            birth_hold_us=settings.birth_hold_us,
-        )
+        fold = Fold(store.id, **settings.fold._asdict())
         prices = PriceBook(load_config(config_file).prices) if receive else None
         app = create_app(
             store,
@@ -170,12 +166,14 @@ def _run(
             state_file=state_file,
             receive=prices,
         )
+        dated = catalogue_figures(PriceBook().catalogue_timestamp)
+        app.state.follower.configured = {**dated, **settings.figures}
         with reloading(config_file, app.state.follower, settings):
             scheme = "http" if tls is None else "https"
             for sock in sockets:
                 log.info("serving %s%s for %s", url_of(sock, scheme), telemetry_path, store.url)
             if config_file is not None:
-                said = "; ".join(changes(FoldSettings(), settings)) or "all limits are the defaults"
+                said = "; ".join(changes(Settings(), settings)) or "all limits are the defaults"
                 log.info("configured by %s: %s", config_file, said)
             _spare_the_collector(app.state.follower)
             serve_on(app if security is None else security.guard(app), sockets, tls)

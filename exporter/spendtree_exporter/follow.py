@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from spendtree.config.figures import Figures
 from spendtree.errors import PrunedError, StoreError
 from spendtree.event import Event
 from spendtree.metrics import BIRTH_HOLD_US, Fold, Limits, state
@@ -45,7 +46,8 @@ class Follower:
     true once the end of the log was reached. `failure` holds the reason if following ended for
     good: after it the figures are not to be shown, since they might be wrong. With a `state_file`
     the state is kept there and taken up again at `start`. `oldest_hold` is when the oldest open
-    hold was made (microseconds), None while there is none.
+    hold was made (microseconds), None while there is none. `configured` are the samples that
+    follow from no log: whoever reads the configuration sets them.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Follower:
         self.events_read = 0
         self.store_errors = 0
         self.oldest_hold: int | None = None
+        self.configured: Figures = {}
         self._state_file = state_file
         self._last: Event | None = None
         self._written = self.fold.events

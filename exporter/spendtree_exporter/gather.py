@@ -2,8 +2,9 @@
 
 A child's span is sent before its parent's, and who ran a call is known only from its parents: a
 trace is booked as a whole, once its root has come and some seconds are quiet, or after a longer
-quiet without a root. It is remembered for a while: what comes late is then booked with all that is
-known of its trace, and by the rules of import only what the store lacks. No HTTP here.
+quiet without a root. Until then a journal has it, for the case that this process is killed. It is
+remembered for a while: what comes late is then booked with all that is known of its trace, and by
+the rules of import only what the store lacks. No HTTP here.
 """
 
 import logging
@@ -16,6 +17,7 @@ from spendtree.errors import StoreError
 from spendtree.ingest import Loader, SpanRecord, Terms, sort
 from spendtree.pricing import PriceBook
 from spendtree.store import Store
+from spendtree_exporter.journal import Journal
 
 log = logging.getLogger("spendtree.exporter")
 
@@ -46,21 +48,25 @@ class Figures(NamedTuple):
 
 
 class _Trace:
-    __slots__ = ("by_id", "fresh", "last", "rooted", "spans")
+    __slots__ = ("by_id", "fresh", "last", "rooted", "since", "spans")
 
     def __init__(self) -> None:
         self.spans: list[SpanRecord] = []
         self.by_id: dict[str, SpanRecord] = {}
         self.fresh = 0
+        self.since = 0.0
+        """When the first of the fresh ones came."""
         self.last = 0.0
         self.rooted = False
 
-    def add(self, span: SpanRecord) -> int:
+    def add(self, span: SpanRecord, now: float) -> int:
         """Take a span; answer how many are new: 0 for one that was delivered before."""
+        self.last = now
         if self.by_id.get(span.span_id) == span:
             return 0
         self.by_id[span.span_id] = span
         self.spans.append(span)
+        self.since = self.since if self.fresh else now
         self.fresh += 1
         self.rooted = self.rooted or not span.parent_span_id
         return 1
@@ -75,11 +81,13 @@ class Gatherer:
         prices: PriceBook,
         *,
         patience: Patience | None = None,
+        journal: Journal | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._prices = prices
         self._patience = patience or Patience()
+        self._journal = journal
         self._now = now
         self._lock = threading.Lock()
         self._booking = threading.Lock()
@@ -110,7 +118,32 @@ class Gatherer:
             return Figures(self._accepted, self._ignored, pending)
 
     def take(self, spans: Sequence[SpanRecord]) -> bool:
-        """Take all spans of a request, or, for want of room, none of them."""
+        """Take all spans of a request, or, for want of room, none of them.
+
+        Raises OSError if the journal cannot have them: they are to be sent again.
+        """
+        return self._take(spans, self._journal)
+
+    def take_up(self) -> None:
+        """Take what an exporter has left that was killed; only for who has the store's lock."""
+        if self._journal is None:
+            return
+        try:
+            with self._lock:
+                left = self._journal.left()
+        except OSError as error:
+            log.error("spans that were received before cannot be read: %s", error)
+            return
+        for spans in left:
+            if not self._take(spans, None):
+                self.book(everything=True)
+                self._take(spans, None)
+        with self._lock:
+            self._journal.taken_up(self._now())
+        if left:
+            log.info("took up %d spans that were received before", sum(map(len, left)))
+
+    def _take(self, spans: Sequence[SpanRecord], journal: Journal | None) -> bool:
         if self._kept + len(spans) > self._patience.spans:
             self._make_room(len(spans))
         with self._lock:
@@ -119,8 +152,9 @@ class Gatherer:
             now = self._now()
             for span in spans:
                 trace = self._traces.setdefault(span.trace_id, _Trace())
-                trace.last = now
-                self._kept += trace.add(span)
+                self._kept += trace.add(span, now)
+            if journal is not None and spans:
+                journal.write(spans, now)
             return True
 
     def book(self, *, everything: bool = False) -> int:
@@ -135,6 +169,7 @@ class Gatherer:
                 ]
             booked = sum(self._book(id) for id in due)
             self._forget()
+            self._settle()
             return booked
 
     def _is_due(self, trace: _Trace) -> bool:
@@ -175,6 +210,12 @@ class Gatherer:
             return False
         self._failing = False
         return True
+
+    def _settle(self) -> None:
+        with self._lock:
+            if self._journal is not None:
+                waiting = [trace.since for trace in self._traces.values() if trace.fresh]
+                self._journal.settle(min(waiting, default=None))
 
     def _forget(self) -> None:
         """Let go of booked traces that have been quiet for long."""

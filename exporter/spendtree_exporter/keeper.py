@@ -11,11 +11,17 @@ from collections.abc import Callable
 
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Event, Kind
-from spendtree.store import Store
+from spendtree.store import Store, owner
+from spendtree.store.owner import Owner
 from spendtree_exporter.lock import WriterLock
 
 SESSION_IDLE_SECONDS = 3600.0
-"""After this long without an event an open session is abandoned, and a foreign hold lapses."""
+"""After this long without an event the open session of a process that is gone, or that cannot be
+seen from here, is abandoned, and a foreign hold lapses."""
+
+LIVING_PATIENCE = 24
+"""So many times longer may the session of a living process be silent: it may wait for a person, or
+have been forgotten; its series must not stay for ever."""
 
 _TRY_SECONDS = 1.0
 """How often a reader tries to become the writer."""
@@ -39,7 +45,8 @@ class Keeper:
     """Keeps one store in order, in a thread of its own, from `start` to `stop`.
 
     `writer` tells whether this exporter has the store's lock. `session_idle_seconds` is how long
-    an open session may be silent.
+    an open session may be silent whose process is gone or unknown; `LIVING_PATIENCE` times that if
+    it lives. `when_writer` is called when this exporter has become the writer.
     """
 
     def __init__(
@@ -47,11 +54,13 @@ class Keeper:
         store: Store,
         *,
         session_idle_seconds: float = SESSION_IDLE_SECONDS,
+        when_writer: Callable[[], object] = lambda: None,
         now: Callable[[], int] = _wall_clock_us,
     ) -> None:
         self._store = store
         self._idle_us = round(session_idle_seconds * 1e6)
         self._now = now
+        self._when_writer = when_writer
         self._lock = WriterLock(store.url)
         self._told = ""
         self._quiet_until: dict[str, int] = {}
@@ -86,7 +95,10 @@ class Keeper:
         elif reason and not self._told:
             log.warning("read-only: %s; serving the same figures, ready to take over", reason)
         self._told = reason
-        return self._lock.held
+        if reason:
+            return False
+        self._when_writer()
+        return True
 
     def tidy(self) -> int:
         """Do one round; answer how many sessions were closed. Raises StoreError."""
@@ -96,7 +108,7 @@ class Keeper:
             log.info("%d holds lapsed: nobody is left to settle them", lapsed)
         closed = [session for session in self._idle(now) if self._close(session, now)]
         if closed:
-            log.info("%d sessions closed as abandoned: no event for an hour or longer", len(closed))
+            log.info("%d sessions closed as abandoned: nobody is left to end them", len(closed))
         return len(closed)
 
     def _idle(self, now: int) -> list[Event]:
@@ -108,15 +120,19 @@ class Keeper:
             else:
                 opened.pop(event.context.session, None)
         self._quiet_until = {name: at for name, at in self._quiet_until.items() if name in opened}
-        return [event for name, event in opened.items() if self._is_idle(name, event.at, now)]
+        return [event for event in opened.values() if self._is_idle(event, now)]
 
-    def _is_idle(self, session: str, at: int, now: int) -> bool:
+    def _is_idle(self, opened: Event, now: int) -> bool:
         # A session's events are read only when it could be idle by what is known of it.
-        if self._quiet_until.get(session, at + self._idle_us) > now:
+        session = opened.context.session
+        if self._quiet_until.get(session, opened.at + self._idle_us) > now:
             return False
         last = max(event.at for event in self._store.events(session=session))
-        self._quiet_until[session] = last + self._idle_us
+        self._quiet_until[session] = last + self._patience_us(opened)
         return self._quiet_until[session] <= now
+
+    def _patience_us(self, opened: Event) -> int:
+        return self._idle_us * (LIVING_PATIENCE if _opener_lives(opened) else 1)
 
     def _close(self, opened: Event, now: int) -> bool:
         rows = self._store.totals(opened.context.session)
@@ -133,7 +149,7 @@ class Keeper:
             cache_write_tokens=sum(row.cache_write_tokens for row in rows),
             status="abandoned",
             started=opened.started or opened.at,
-            data={"reason": f"no event for {self._idle_us / 1e6:g} s"},
+            data={"reason": f"no event for {self._patience_us(opened) / 1e6:g} s"},
         )
         try:
             return self._store.append(event)
@@ -155,3 +171,9 @@ class Keeper:
                 # Figures are served all the same; the next round may fare better.
                 log.exception("abandoned sessions could not be closed")
             pause = max(_ROUND_SECONDS, _SHARE * (time.monotonic() - started))
+
+
+def _opener_lives(opened: Event) -> bool:
+    """Tell whether the process that opened a session runs on this host now."""
+    opener = (opened.data or {}).get("opener")
+    return opener is not None and Owner.parse(opener).is_dead(owner.current()) is False

@@ -44,6 +44,7 @@ nav a:hover, nav a:focus-visible, button:hover { border-color: var(--leaf); text
 form { display: flex; flex-wrap: wrap; gap: .6rem .9rem; align-items: end; margin: 0 0 1.25rem; }
 label { display: grid; gap: .15rem; color: var(--soft); font-size: .8rem; }
 input, select { font: inherit; color: var(--ink); background: var(--card); width: 9.5rem;
+  height: 2.2rem;
   border: 1px solid var(--line); border-radius: .4rem; padding: .3rem .5rem; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
   border-radius: .6rem; }
@@ -56,11 +57,12 @@ tbody th { font-weight: 500; }
 .n { text-align: right; white-space: nowrap; }
 .t { white-space: nowrap; }
 .name { overflow-wrap: anywhere; min-width: 11rem; }
-.who { overflow-wrap: anywhere; min-width: 7rem; }
-.id { overflow-wrap: anywhere; min-width: 18.5rem; font-family: ui-monospace, monospace;
-  font-size: .82rem; }
+.who { overflow-wrap: anywhere; min-width: 6rem; }
+.id { overflow-wrap: anywhere; min-width: 17.5rem; font-family: ui-monospace, monospace;
+  font-size: .8rem; }
 .soft { color: var(--soft); font-size: .85rem; font-weight: 400; }
-.cost { min-width: 8rem; width: 17%; }
+.cost { min-width: 7.5rem; width: 15%; }
+.cost .soft { display: block; white-space: nowrap; }
 .track { display: block; height: .45rem; border-radius: .25rem; background: var(--faint);
   margin-top: .25rem; overflow: hidden; }
 .track i { display: block; height: 100%; background: var(--bar); float: left; }

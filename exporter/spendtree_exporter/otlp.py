@@ -102,7 +102,11 @@ class Receiver:
             body = await _body(request)
             zipped = _zipped(request.headers.get("content-encoding", ""))
             read = await run_in_threadpool(_read, body, kind, zipped)
-            if not await run_in_threadpool(self._gatherer.take, read.spans):
+            try:
+                taken = await run_in_threadpool(self._gatherer.take, read.spans)
+            except OSError as error:
+                raise RefusedError(503, f"the spans cannot be kept: {error}") from None
+            if not taken:
                 raise RefusedError(503, "too many spans wait for the store to take them")
         except RefusedError as error:
             return _refusal(kind, error)

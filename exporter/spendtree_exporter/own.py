@@ -7,15 +7,12 @@ from spendtree_exporter.render import Own
 
 VERSION = version("spendtree")
 
-NOTHING: Own = {}
 
-
-def own_figures(follower: Follower, scrape_us: int, configured: Own = NOTHING) -> Own:
+def own_figures(follower: Follower, scrape_us: int) -> Own:
     """Return the exporter's own samples; the caller holds the follower's lock.
 
     The fold is brought up to date by it, so ask before you render. `scrape_us` is how many
-    microseconds the scrape before this one took. `configured` are samples that follow from the
-    configuration: plan_price_usd, price_catalogue_timestamp_seconds and alert_threshold.
+    microseconds the scrape before this one took.
     """
     follower.refresh()
     fold, oldest = follower.fold, follower.oldest_hold
@@ -36,5 +33,5 @@ def own_figures(follower: Follower, scrape_us: int, configured: Own = NOTHING) -
         "exporter_live_sessions": [((), fold.live_sessions)],
         "exporter_scrape_duration_seconds": [((), scrape_us)],
         "build_info": [((VERSION,), 1)],
-        **configured,
+        **follower.configured,
     }

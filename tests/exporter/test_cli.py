@@ -8,15 +8,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
 
+from spendtree.event import Kind
 from spendtree.store import open_store
 from tests.exporter.conftest import Load
+from tests.exporter.test_app import value
+from tests.exporter.test_otlp import call, request
 
 COMMAND = [sys.executable, "-c", "from spendtree_exporter.cli import main; main()"]
 
@@ -233,6 +236,29 @@ def test_a_restart_takes_up_the_state_kept_beside_the_store(sqlite_url: str, loa
 
     assert told == [False, True, False]
     assert Path(f"{sqlite_url.removeprefix('sqlite:///')}-exporter-state").exists()
+
+
+def test_spans_that_were_taken_survive_a_kill_and_are_booked_once(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    options = ("--store", sqlite_url, "--web.enable-otlp-receiver")
+    body = request(call(2, parent=1), call(3, parent=1))
+    with started(*options) as (process, url):
+        assert httpx.post(url.replace("/metrics", "/v1/traces"), json=body).json() == {}
+        process.kill()
+        process.wait()
+    kept = list(tmp_path.glob("*-spans.*"))
+    assert len(kept) == 1
+    assert kept[0].stat().st_mode & 0o777 == 0o600
+
+    with started(*options) as (process, url):
+        assert value(httpx.get(url).text, "spendtree_exporter_pending_spans") == 2
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+    with closing(open_store(sqlite_url)) as store:
+        assert len(list(store.events(kinds=[Kind.CALL]))) == 2
+    assert list(tmp_path.glob("*-spans.*")) == []
 
 
 def test_the_command_takes_spans_where_it_is_told_to(sqlite_url: str) -> None:

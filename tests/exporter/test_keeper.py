@@ -14,7 +14,7 @@ from spendtree import Spendtree, Usage
 from spendtree.account import session_account
 from spendtree.errors import StoreUnavailableError
 from spendtree.event import Context, Event, Kind, Request, derived_id
-from spendtree.store import Store, open_store
+from spendtree.store import Store, open_store, owner
 from spendtree.store.memory import MemoryStore
 from spendtree_exporter import keeper as keeper_module
 from spendtree_exporter.app import create_app
@@ -24,6 +24,7 @@ from tests.exporter.test_app import value
 from tests.exporter.test_follow import until
 
 HOUR = 3_600_000_000
+DAY = 24 * HOUR
 PRICES = {"prices": {"m": {"input_usd_per_mtok": "1", "output_usd_per_mtok": "2"}}}
 
 
@@ -75,6 +76,37 @@ def test_an_open_session_is_closed_as_abandoned_an_hour_after_its_last_event(sto
     assert closed.data == {"reason": "no event for 3600 s"}
 
 
+@pytest.mark.parametrize(
+    ("opener", "idle"),
+    [
+        pytest.param(str(owner.current()), DAY, id="a process that lives"),
+        pytest.param(
+            str(owner.current()._replace(start=1)), HOUR, id="another process of the same number"
+        ),
+        pytest.param(
+            str(owner.current()._replace(boot="earlier")), HOUR, id="one of before the last boot"
+        ),
+        pytest.param(
+            str(owner.current()._replace(host="elsewhere")), HOUR, id="one that cannot be seen"
+        ),
+    ],
+)
+def test_how_long_a_session_may_be_silent_depends_on_who_opened_it(
+    store: Store, opener: str, idle: int
+) -> None:
+    (opening,) = opened("silent", 1_000_000)
+    put(store, opening._replace(data={"opener": opener}))
+    now = [1_000_000 + HOUR - 1]
+    keeper = Keeper(store, now=lambda: now[0])
+    assert keeper.tidy() == 0
+
+    now[0] = 1_000_000 + idle - 1
+    assert keeper.tidy() == 0
+    now[0] += 1
+    assert keeper.tidy() == 1
+    assert closings(store)[0].data == {"reason": f"no event for {idle // 1_000_000} s"}
+
+
 def test_sessions_that_go_on_or_have_ended_are_left_alone(store: Store) -> None:
     put(store, *opened("at work", 0, call_at=5 * HOUR), *opened("ended", 0))
     (opening,) = opened("ended", 0)
@@ -111,7 +143,7 @@ def test_a_call_afterwards_goes_on_with_the_session_and_ends_it_again(sqlite_url
     with session:
         with tracker.call("m", input_tokens=10, max_output_tokens=10) as call:
             call.record(Usage(10, 10))
-        later = [event.at for event in tracker.store.events()][-1] + HOUR + 1
+        later = [event.at for event in tracker.store.events()][-1] + DAY + 1
         assert Keeper(tracker.store, now=lambda: later).tidy() == 1
         with tracker.call("m", input_tokens=10, max_output_tokens=10) as call:
             call.record(Usage(10, 10))

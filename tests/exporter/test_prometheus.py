@@ -19,7 +19,7 @@ from spendtree_exporter.serve import serving
 from tests.exporter.conftest import Load
 
 CONFIG = """
-global: {{scrape_interval: 1s, external_labels: {{replica: {replica}}}}}
+global: {{scrape_interval: {interval}s, external_labels: {{replica: {replica}}}}}
 scrape_configs:
   - job_name: spendtree
     static_configs: [{{targets: ["{target}"]}}]
@@ -79,16 +79,23 @@ def test_a_real_prometheus_scrapes_it_and_answers_the_ledgers_sum(
 
 @contextmanager
 def running(
-    program: str, target: str, folder: Path, plain: str = "", *, replica: str = "a"
+    program: str,
+    target: str,
+    folder: Path,
+    plain: str = "",
+    *,
+    replica: str = "a",
+    interval: int = 1,
 ) -> Iterator[str]:
     """Run Prometheus on a free loopback port, scraping one target; yield the URL of its API.
 
-    `plain` is another target, of a job of that name. Replicas scrape at different offsets.
+    `plain` is another target, of a job of that name. Replicas scrape at different offsets, every
+    `interval` seconds, and wait no longer than that for a body.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     config = folder / "prometheus.yml"
-    text = CONFIG.format(target=target.removeprefix("http://"), replica=replica)
+    text = CONFIG.format(target=target.removeprefix("http://"), replica=replica, interval=interval)
     if plain:
         text += PLAIN.format(target=plain.removeprefix("http://"))
     config.write_text(text)

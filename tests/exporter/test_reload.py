@@ -14,12 +14,13 @@ import pytest
 
 import spendtree
 from spendtree.config import load_config
+from spendtree.config.figures import Figures
 from spendtree.config.limits import LIMITS, FoldSettings, fold_settings
 from spendtree.errors import ConfigurationError
 from spendtree.metrics import BIRTH_HOLD_US, LINGER_US, Limits
 from spendtree.store.memory import MemoryStore
 from spendtree_exporter.follow import Follower
-from spendtree_exporter.reload import changes, read_settings
+from spendtree_exporter.settings import Settings, changes, read_settings
 from tests.exporter.conftest import Load
 from tests.exporter.test_cli import COMMAND, run
 
@@ -145,6 +146,26 @@ def test_a_reload_applies_without_losing_counters_or_live_sessions(
     tracker.close()
 
 
+def test_plans_thresholds_and_the_price_list_are_shown_and_follow_a_reload(
+    sqlite_url: str, config: Path
+) -> None:
+    with spendtree.Spendtree(sqlite_url, {"prices": PRICES}).session("s"):
+        pass
+    config.write_text("plans: {pro: {price_usd: 99.90}}\ncustomers: {acme: {plan: pro}}\n")
+    with started(sqlite_url, "--config.file", str(config)) as exporter:
+        exporter.until("plan_price_usd", "plan", {"pro": 99.9})
+        assert exporter.samples("alert_threshold") == {}
+        (timestamp,) = exporter.samples("price_catalogue_timestamp_seconds").values()
+        assert 1.7e9 < timestamp < time.time()
+
+        config.write_text("alerts: {thresholds: {series_ratio: 0.95}}\n")
+        exporter.hang_up()
+
+        exporter.said(r"'acme/pro is no more'; alert_threshold: 'series_ratio is 0.95'")
+        exporter.until("alert_threshold", "name", {"series_ratio": 0.95})
+        assert exporter.samples("plan_price_usd") == {}
+
+
 def test_an_invalid_file_is_told_and_changes_nothing_and_the_next_one_counts(
     sqlite_url: str, config: Path
 ) -> None:
@@ -210,7 +231,7 @@ def test_a_configuration_that_is_wrong_at_the_start_is_one_line_and_exit_code_1(
     )
 
 
-def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
+def test_the_settings_are_the_metrics_section_and_who_has_a_budget_or_a_plan() -> None:
     settings = fold_settings(
         load_config(
             {
@@ -225,7 +246,12 @@ def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
                     "linger_seconds": 1.5,
                     "birth_hold_seconds": 2.5,
                 },
-                "customers": {"acme": {"budgets_usd": {"day": 0}}, "globex": {"mode": "warn"}},
+                "customers": {
+                    "acme": {"budgets_usd": {"day": 0}},
+                    "globex": {"mode": "warn"},
+                    "initech": {"plan": "pro"},
+                },
+                "plans": {"pro": {"price_usd": 99}},
                 "teams": {"search": None, "ads": None},
                 "periods": {"month": {"team_usd": 5}},
             }
@@ -241,7 +267,7 @@ def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
             agents=3,
             providers=4,
             models=5,
-            kept_customers=frozenset({"acme"}),
+            kept_customers=frozenset({"acme", "initech"}),
             kept_teams=frozenset({"search", "ads"}),
         ),
         linger_us=1_500_000,
@@ -251,7 +277,10 @@ def test_the_settings_are_the_metrics_section_and_who_has_a_budget() -> None:
 
 
 def test_without_a_file_the_settings_are_the_defaults() -> None:
-    assert read_settings(None) == FoldSettings(Limits(), LINGER_US, BIRTH_HOLD_US)
+    nothing: Figures = {"plan_price_usd": [], "alert_threshold": []}
+    assert read_settings(None) == Settings(
+        FoldSettings(Limits(), LINGER_US, BIRTH_HOLD_US), nothing
+    )
 
 
 def test_a_file_that_is_not_there_is_an_error_for_the_caller(tmp_path: Path) -> None:
@@ -260,10 +289,19 @@ def test_a_file_that_is_not_there_is_an_error_for_the_caller(tmp_path: Path) -> 
 
 
 def test_what_changed_is_told_in_the_words_of_the_file() -> None:
-    old = FoldSettings(Limits(kept_customers=frozenset({"acme"})))
+    old = Settings(
+        FoldSettings(Limits(kept_customers=frozenset({"acme"}))),
+        {"alert_threshold": [(("series_ratio",), 900_000), (("plan_price_ratio",), 1_000_000)]},
+    )
     many = frozenset(f"c-{number}" for number in range(7))
-    new = FoldSettings(
-        Limits(models=7, kept_customers=many, kept_teams=frozenset({"ads"})), 2_500_000
+    new = Settings(
+        FoldSettings(
+            Limits(models=7, kept_customers=many, kept_teams=frozenset({"ads"})), 2_500_000
+        ),
+        {
+            "alert_threshold": [(("series_ratio",), 950_000)],
+            "plan_price_usd": [(("acme", "pro"), 99_500_000_000_000)],
+        },
     )
 
     assert changes(old, old) == []
@@ -273,6 +311,8 @@ def test_what_changed_is_told_in_the_words_of_the_file() -> None:
         "customer names always shown: 'c-0', 'c-1', 'c-2', 'c-3', 'c-4' and 2 more",
         "customer names shown while there is room: 'acme'",
         "team names always shown: 'ads'",
+        "alert_threshold: 'series_ratio is 0.95', 'plan_price_ratio is no more'",
+        "plan_price_usd: 'acme/pro is 99.5'",
     ]
 
 

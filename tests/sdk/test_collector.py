@@ -31,6 +31,7 @@ from spendtree import Spendtree, Usage
 from spendtree.collector import workers
 from spendtree.collector.exemplars import EXEMPLAR_MAX, exemplar_labels
 from spendtree.collector.hearing import HeardStore
+from spendtree.config.figures import catalogue_figures, configured_figures
 from spendtree.errors import ConfigurationError, StoreUnavailableError
 from spendtree.event import Context, Event, Kind
 from spendtree.metrics import CATALOGUE, PREFIX
@@ -140,16 +141,18 @@ def own(registry: CollectorRegistry) -> Samples:
     return parsed(opened(registry), OPEN)
 
 
-def exported(store: Store, clock: FrozenClock, format: Format = OPENMETRICS) -> str:
-    """Return what the exporter shows of a store."""
-    follower = Follower(store, now=lambda: clock() // 1000)
+def exported(tracker: Spendtree, clock: FrozenClock, format: Format = OPENMETRICS) -> str:
+    """Return what the exporter shows of a tracker's store by its configuration."""
+    follower = Follower(tracker.store, now=lambda: clock() // 1000)
     while follower.step()[1]:
         pass
     follower.refresh()
-    return render(follower.fold, format).decode()
+    dated = catalogue_figures(tracker.prices.catalogue_timestamp)
+    own = {**dated, **configured_figures(tracker.config)}
+    return render(follower.fold, format, own).decode()
 
 
-def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
+def value(registry: CollectorRegistry, name: str, /, **labels: str) -> float:
     """Return the sum over the samples of a name that have these labels."""
     samples = [
         s for family in registry.collect() for s in family.samples if s.name == PREFIX + name
@@ -167,14 +170,14 @@ def test_its_figures_are_the_exporters_where_only_this_process_writes(
 
     work(tracker, clock)
 
-    newborn = parsed(exported(tracker.store, clock), OPEN)
+    newborn = parsed(exported(tracker, clock), OPEN)
     assert own(registry) == newborn
     clock.advance(61)
-    grown = parsed(exported(tracker.store, clock), OPEN)
+    grown = parsed(exported(tracker, clock), OPEN)
     assert own(registry) == grown
     assert sum(newborn.values()) < sum(grown.values())
     clock.advance(15 * 60)
-    assert own(registry) == parsed(exported(tracker.store, clock), OPEN)
+    assert own(registry) == parsed(exported(tracker, clock), OPEN)
 
 
 def test_the_work_compared_touches_nearly_every_family(
@@ -192,9 +195,27 @@ def test_the_work_compared_touches_nearly_every_family(
         "presumed_resolved_usd",
         "label_overflow",
         "plan_price_usd",
-        "price_catalogue_timestamp_seconds",
         "alert_threshold",
     }
+
+
+def test_what_the_configuration_says_is_shown_and_follows_it(
+    tracker: Spendtree, registry: CollectorRegistry
+) -> None:
+    spendtree.collector(registry, tracker=tracker)
+    assert value(registry, "price_catalogue_timestamp_seconds") > 1.7e9
+    assert value(registry, "plan_price_usd") == 0
+
+    tracker.reconfigure(
+        {
+            "plans": {"pro": {"price_usd": "99.90"}},
+            "customers": {"acme": {"plan": "pro"}},
+            "alerts": {"thresholds": {"series_ratio": "0.95"}},
+        }
+    )
+
+    assert value(registry, "plan_price_usd", customer="acme", plan="pro") == 99.9
+    assert value(registry, "alert_threshold", name="series_ratio") == 0.95
 
 
 def test_a_new_counter_shows_0_until_it_was_surely_scraped(
@@ -261,7 +282,7 @@ def test_what_other_processes_and_imports_write_is_not_in_it(
                 if "session" in s.labels}  # fmt: skip
     assert sessions == {"ours"}
     assert value(registry, "cost_usd_total") == 0.02
-    assert "theirs" in exported(tracker.store, clock)
+    assert "theirs" in exported(tracker, clock)
 
 
 def test_two_trackers_of_one_store_do_not_mix(tracker: Spendtree, clock: FrozenClock) -> None:
@@ -617,7 +638,7 @@ def test_names_of_any_characters_break_neither_format(
         spend(tracker)
     clock.advance(61)
 
-    assert own(registry) == parsed(exported(tracker.store, clock), OPEN)
+    assert own(registry) == parsed(exported(tracker, clock), OPEN)
     parsed(generate_latest(registry).decode(), text_string_to_metric_families)
 
 
@@ -675,7 +696,7 @@ def test_metrics_app_serves_both_formats_zipped_within_an_application(
         found = parsed(response.text, parse)
         del found["requests_total", frozenset()]
         found = {key: each for key, each in found.items() if "_created" not in key[0]}
-        assert found == parsed(exported(tracker.store, clock, format), parse)
+        assert found == parsed(exported(tracker, clock, format), parse)
 
 
 def test_metrics_app_takes_nothing_but_http(registry: CollectorRegistry) -> None:

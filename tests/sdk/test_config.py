@@ -239,7 +239,7 @@ def test_a_mapping_is_not_changed_and_later_changes_of_it_change_nothing() -> No
         (
             "colour: red\n",
             "spendtree.yaml:1: colour: unknown key; allowed are mode, modes, busy_timeout_seconds, "
-            "session, agents, customers, teams, periods, policies, prices, metrics",
+            "session, agents, customers, teams, periods, plans, policies, prices, metrics, alerts",
         ),
         ("session: 5\n", "spendtree.yaml:1: session: '5' is no mapping of ceiling_usd, warn_at"),
         ("- mode\n", "spendtree.yaml:1: ['mode'] is no mapping of mode, modes"),

@@ -24,7 +24,7 @@ GIVEN: dict[str, Any] = {
             "contract": {"output_tokens": {"max": 800}, "mode": "truncate"},
         },
     },
-    "customers": {"acme": {"budgets_usd": {"day": 5}, "mode": "enforce"}},
+    "customers": {"acme": {"budgets_usd": {"day": 5}, "mode": "enforce", "plan": "pro"}},
     "teams": {"search": {"warn_at": 0.9}},
     "periods": {"month": {"customer_usd": 100, "team_usd": 1000}},
     "policies": {"careful": [{"clamp": {"floor": 64}}, "refuse"]},
@@ -37,6 +37,8 @@ GIVEN: dict[str, Any] = {
         }
     },
     "metrics": {"max_customers": 500},
+    "plans": {"pro": {"price_usd": "99.90"}},
+    "alerts": {"thresholds": {"series_ratio": 0.9}},
 }
 
 
@@ -70,6 +72,7 @@ def test_customers_and_teams_show_the_budgets_that_bind_them() -> None:
         "budgets_usd": {"day": "5", "month": "100"},
         "mode": "enforce",
         "warn_at": ["0.5", "0.8"],
+        "plan": "pro",
     }
     assert shown["teams"]["search"] == {"budgets_usd": {"month": "1000"}, "warn_at": ["0.9"]}
 
@@ -105,6 +108,8 @@ def test_what_is_described_can_be_read_again_and_means_the_same() -> None:
         assert again.policy_for("coordinator") == config.policy_for("coordinator")
         assert again.budgets("customer", "acme") == config.budgets("customer", "acme")
         assert again.metrics == config.metrics
+        assert again.plans == config.plans
+        assert again.alerts == config.alerts
 
 
 def test_no_cap_is_not_there_rather_than_zero() -> None:

@@ -29,12 +29,14 @@ VOCABULARY: dict[str, Any] = {
             "contract": {**sections.CONTRACT, "output_tokens": sections.OUTPUT_TOKENS},
         }
     },
-    "customers": {"NAME": {**loading.PAYER, "budgets_usd": dict.fromkeys(PERIODS)}},
+    "customers": {"NAME": {**loading.CUSTOMER, "budgets_usd": dict.fromkeys(PERIODS)}},
     "teams": {"NAME": {**loading.PAYER, "budgets_usd": dict.fromkeys(PERIODS)}},
     "periods": dict.fromkeys(PERIODS, loading.PERIOD),
+    "plans": {"NAME": sections.PLAN},
     "policies": {"NAME": None},
     "prices": {"NAME": OWN_KEYS},
     "metrics": sections.METRICS,
+    "alerts": {"thresholds": {"NAME": None}},
 }
 """Every key as the readers' tables have it; what is no mapping is the end of a key."""
 
@@ -75,7 +77,8 @@ def test_the_whole_file_is_valid_and_nothing_in_it_is_odd(example: Path) -> None
 
 def test_the_whole_file_uses_every_key(example: Path) -> None:
     _, data = read_document(str(example))
-    for section in ("agents", "customers", "teams", "policies", "prices"):
+    data["alerts"]["thresholds"] = {"NAME": None}
+    for section in ("agents", "customers", "teams", "plans", "policies", "prices"):
         merged: dict[str, Any] = {}
         for entry in data[section].values():
             merged.update(entry if isinstance(entry, dict) else {})

@@ -17,6 +17,7 @@ from prometheus_client.core import Metric
 from spendtree.collector import families
 from spendtree.collector.exemplars import Exemplars, is_observed
 from spendtree.collector.hearing import HeardStore
+from spendtree.config.figures import Figures, catalogue_figures, configured_figures
 from spendtree.config.limits import fold_settings
 from spendtree.errors import ConfigurationError, StoreError
 from spendtree.event import Context, Event, Kind
@@ -55,6 +56,7 @@ class Collector:
         self._waiting: deque[Event] = deque()
         self._joined: set[str] = set()
         self._config = tracker.config
+        self._configured: Figures | None = None
         self._fold = Fold(heard.bare.id, **fold_settings(self._config)._asdict())
         self._fold.tick(self._now())
         self._exemplars = Exemplars()
@@ -162,7 +164,7 @@ class Collector:
 
     def _reconfigure(self) -> None:
         if self._tracker.config is not self._config:
-            self._config = self._tracker.config
+            self._config, self._configured = self._tracker.config, None
             limits, linger_us, birth_hold_us = fold_settings(self._config)
             self._fold.limit(limits, linger_us=linger_us, birth_hold_us=birth_hold_us)
 
@@ -195,7 +197,11 @@ class Collector:
         from spendtree import __version__  # noqa: PLC0415 - the package imports this module
 
         now, holds = self._now(), list(self._store.holds.values())
+        if self._configured is None:
+            dated = catalogue_figures(self._tracker.prices.catalogue_timestamp)
+            self._configured = {**dated, **configured_figures(self._config)}
         return {
+            **self._configured,
             "oldest_hold_age_seconds": [((), max(now - min(holds), 0))] if holds else [],
             "unrecorded_calls_total": [((), self._tracker.unrecorded_calls)],
             "build_info": [((__version__,), 1)],

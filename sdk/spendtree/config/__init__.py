@@ -13,6 +13,7 @@ from spendtree.config.settings import (
     PERIODS,
     AccountKind,
     AgentSettings,
+    AlertSettings,
     Config,
     ContractSettings,
     MetricsSettings,
@@ -20,6 +21,7 @@ from spendtree.config.settings import (
     PayerSettings,
     Period,
     PeriodSettings,
+    PlanSettings,
     SessionSettings,
 )
 from spendtree.config.steps import DEFAULT_POLICY, Step
@@ -31,6 +33,7 @@ __all__ = [
     "PERIODS",
     "AccountKind",
     "AgentSettings",
+    "AlertSettings",
     "Config",
     "ContractSettings",
     "MetricsSettings",
@@ -38,6 +41,7 @@ __all__ = [
     "PayerSettings",
     "Period",
     "PeriodSettings",
+    "PlanSettings",
     "SessionSettings",
     "Step",
     "load_config",

@@ -19,7 +19,7 @@ def describe(config: Config) -> Plain:
     """Return the effective settings: dicts, lists, text, whole numbers, seconds as float, bool.
 
     Agents, customers and teams are those that are named; what they inherit is written out. What is
-    not limited is not there.
+    not limited is not there, and thresholds of alerts are only those that are given.
     """
     return {
         "mode": config.mode,
@@ -37,9 +37,15 @@ def describe(config: Config) -> Plain:
             period: _known(customer_usd=_text(shared.customer_usd), team_usd=_text(shared.team_usd))
             for period, shared in config.periods.items()
         },
+        "plans": {
+            name: {"price_usd": _text(plan.price_usd)} for name, plan in config.plans.items()
+        },
         "policies": {name: _steps(steps) for name, steps in config.policies.items()},
         "prices": {model: _price(price) for model, price in config.prices.items()},
         "metrics": asdict(config.metrics),
+        "alerts": {
+            "thresholds": {name: _text(each) for name, each in config.alerts.thresholds.items()}
+        },
     }
 
 
@@ -69,6 +75,7 @@ def _payer(config: Config, kind: Literal["customer", "team"], name: str) -> Plai
         budgets_usd={period: _text(budget) for period, budget in budgets.items()},
         mode=config.payer(kind, name).mode,
         warn_at=_marks(config.marks_for(kind, name)),
+        plan=config.payer(kind, name).plan,
     )
 
 

@@ -29,9 +29,13 @@ class FoldSettings(NamedTuple):
 
 
 def fold_settings(config: Config) -> FoldSettings:
-    """Return the fold's part of a configuration: who has a budget always keeps their name."""
+    """Return the fold's part of a configuration: who has a budget or a plan keeps their name."""
     counts = {field: getattr(config.metrics, key) for key, field in LIMITS.items()}
-    customers = (name for name in config.customers if config.budgets("customer", name))
+    customers = (
+        name
+        for name, customer in config.customers.items()
+        if customer.plan is not None or config.budgets("customer", name)
+    )
     teams = (name for name in config.teams if config.budgets("team", name))
     limits = Limits(**counts, kept_customers=frozenset(customers), kept_teams=frozenset(teams))
     return FoldSettings(

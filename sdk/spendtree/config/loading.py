@@ -19,10 +19,11 @@ from spendtree.config.readers import (
     seconds,
     section,
     suggestion,
+    text,
     tokens,
     truth,
 )
-from spendtree.config.sections import contract, metrics, policy, prices, steps
+from spendtree.config.sections import alerts, contract, metrics, plan, policy, prices, steps
 from spendtree.config.settings import (
     ACCOUNT_KINDS,
     MODES,
@@ -57,6 +58,8 @@ PAYER: dict[str, Reader] = {
     "warn_at": marks,
 }
 
+CUSTOMER: dict[str, Reader] = {**PAYER, "plan": text("the name of a plan")}
+
 PERIOD: dict[str, Reader] = {"customer_usd": dollars, "team_usd": dollars}
 
 SECTIONS: dict[str, Reader] = {
@@ -65,12 +68,14 @@ SECTIONS: dict[str, Reader] = {
     "busy_timeout_seconds": seconds,
     "session": section(SESSION, SessionSettings),
     "agents": each(section(AGENT, AgentSettings), "of agent roles"),
-    "customers": each(section(PAYER, PayerSettings), "of customers"),
+    "customers": each(section(CUSTOMER, PayerSettings), "of customers"),
     "teams": each(section(PAYER, PayerSettings), "of teams"),
     "periods": section(dict.fromkeys(PERIODS, section(PERIOD, PeriodSettings))),
+    "plans": each(plan, "of plans"),
     "policies": each(steps, "of policies"),
     "prices": prices,
     "metrics": metrics,
+    "alerts": alerts,
 }
 
 
@@ -97,6 +102,7 @@ def locate_config(
         raise ConfigurationError(f"config: {source!r} is neither a path nor a mapping")
     config = Config(**section(SECTIONS)(place, data))
     _check_policies(place, config)
+    _check_plans(place, config)
     return config, place
 
 
@@ -113,3 +119,13 @@ def _check_policies(place: Place, config: Config) -> None:
                 way_out = "there is none under `policies`"
             spot = place.at("agents").at(role).at("policy")
             raise spot.error(f"{name!r} is no policy; {way_out}")
+
+
+def _check_plans(place: Place, config: Config) -> None:
+    """Refuse the name of a plan that there is not."""
+    for name, customer in config.customers.items():
+        if customer.plan is not None and customer.plan not in config.plans:
+            plans = config.plans
+            way_out = suggestion(customer.plan, plans) if plans else "there is none under `plans`"
+            spot = place.at("customers").at(name).at("plan")
+            raise spot.error(f"{customer.plan!r} is no plan; {way_out}")

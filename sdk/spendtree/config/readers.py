@@ -107,6 +107,16 @@ def seconds(place: Place, value: Any) -> float:
     return number
 
 
+def number(place: Place, value: Any) -> Decimal:
+    """Read a number, 0 or more, of at most six decimal places."""
+    found = _number(place, value, "a number")
+    if found < 0:
+        raise place.error(f"{value!r} is negative; give 0 or more")
+    if found != round(found, 6):
+        raise place.error(f"{value!r} has more than six decimal places")
+    return found
+
+
 def marks(place: Place, value: Any) -> tuple[Decimal, ...]:
     """Read one fraction of a cap or a list of them, into ascending order."""
     given = value if isinstance(value, (list, tuple)) else [value]

@@ -7,9 +7,27 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from spendtree.config.place import Place
-from spendtree.config.readers import Reader, count, mapping, one_of, seconds, section, text, tokens
-from spendtree.config.settings import ContractMode, ContractSettings, MetricsSettings
+from spendtree.config.readers import (
+    Reader,
+    count,
+    dollars,
+    mapping,
+    number,
+    one_of,
+    seconds,
+    section,
+    text,
+    tokens,
+)
+from spendtree.config.settings import (
+    AlertSettings,
+    ContractMode,
+    ContractSettings,
+    MetricsSettings,
+    PlanSettings,
+)
 from spendtree.config.steps import ENDS, STEP_NAMES, Step, StepName
+from spendtree.config.thresholds import THRESHOLDS
 from spendtree.errors import ConfigurationError
 from spendtree.pricing import PriceBook
 
@@ -44,6 +62,11 @@ METRICS: dict[str, Reader] = {
     "linger_seconds": seconds,
     "birth_hold_seconds": seconds,
 }
+
+
+PLAN: dict[str, Reader] = {"price_usd": dollars}
+
+ALERTS: dict[str, Reader] = {"thresholds": section(dict.fromkeys(THRESHOLDS, number))}
 
 
 def steps(place: Place, value: Any) -> tuple[Step, ...]:
@@ -108,6 +131,17 @@ def metrics(place: Place, value: Any) -> MetricsSettings:
             f"max_series {found.max_series}, of which it is a part"
         )
     return found
+
+
+def plan(place: Place, value: Any) -> PlanSettings:
+    """Read what a plan costs."""
+    given = section(PLAN)(place, value)
+    if "price_usd" not in given:
+        raise place.error("a plan needs its price_usd, the dollars a month that a customer pays")
+    return PlanSettings(**given)
+
+
+alerts = section(ALERTS, AlertSettings)
 
 
 def prices(place: Place, value: Any) -> dict[str, dict[str, Any]]:

@@ -80,12 +80,28 @@ class PayerSettings:
     """What holds for one customer or one team.
 
     `budgets_usd` caps each UTC day, week or month. A customer's `mode` is that of every account of
-    its calls, a team's that of its own budgets. `warn_at` None are the session's marks.
+    its calls, a team's that of its own budgets. `warn_at` None are the session's marks. `plan` is
+    the name in `Config.plans` of what a customer pays; teams have none.
     """
 
     budgets_usd: Mapping[Period, Decimal] = field(default_factory=dict)
     mode: Mode | None = None
     warn_at: Marks | None = None
+    plan: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettings:
+    """What a plan costs a customer a month."""
+
+    price_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSettings:
+    """Thresholds of alerts that are not the default's, by their name in `THRESHOLDS`."""
+
+    thresholds: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +149,11 @@ class Config:
     customers: Mapping[str, PayerSettings] = field(default_factory=dict)
     teams: Mapping[str, PayerSettings] = field(default_factory=dict)
     periods: Mapping[Period, PeriodSettings] = field(default_factory=dict)
+    plans: Mapping[str, PlanSettings] = field(default_factory=dict)
     policies: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     metrics: MetricsSettings = MetricsSettings()
+    alerts: AlertSettings = AlertSettings()
 
     def agent(self, role: str) -> AgentSettings:
         """Return the settings of a role; one that is not configured has no limits."""

@@ -78,5 +78,6 @@ BUDGETS = (
         "Limits that alerting rules compare with, as configured.",
         "One series per threshold; rules have defaults for those that are not configured.",
         "spendtree_alert_threshold",
+        places=6,
     ),
 )

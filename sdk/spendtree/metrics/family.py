@@ -21,7 +21,8 @@ class Family:
     `name` is without the prefix; `labels` are those beside `store`, which every series has;
     `unit` is the unit that the name ends with ("" where it names none); `buckets` are the upper
     bounds of a histogram as text, as OpenMetrics writes numbers, () for other kinds. `help` is what
-    it means, `counts` what is in it and what is not, `query` an example in PromQL.
+    it means, `counts` what is in it and what is not, `query` an example in PromQL. `places` are the
+    decimal places of values whose unit does not tell.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Family:
     buckets: tuple[str, ...] = ()
     counts: str = ""
     query: str = ""
+    places: int | None = None
 
     @property
     def full_name(self) -> str:
@@ -41,7 +43,7 @@ class Family:
     @cached_property
     def decimals(self) -> int:
         """Return how many decimal places a series' integer value has."""
-        return _DECIMALS.get(self.unit, 0)
+        return _DECIMALS.get(self.unit, 0) if self.places is None else self.places
 
     @cached_property
     def bounds(self) -> tuple[int, ...]:
@@ -72,7 +74,9 @@ def counter(name: str, labels: str, help: str, counts: str, query: str) -> Famil
     )
 
 
-def gauge(name: str, labels: str, help: str, counts: str, query: str) -> Family:
+def gauge(
+    name: str, labels: str, help: str, counts: str, query: str, places: int | None = None
+) -> Family:
     """Return a gauge; its unit is in its name, `labels` are separated by spaces."""
     unit = name.rpartition("_")[2]
     return Family(
@@ -83,6 +87,7 @@ def gauge(name: str, labels: str, help: str, counts: str, query: str) -> Family:
         help=help,
         counts=counts,
         query=query,
+        places=places,
     )
 
 

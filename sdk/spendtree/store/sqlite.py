@@ -66,10 +66,9 @@ class SqliteStore(AccountVerbs):
                 except KeyError:
                     numbers = tuple(names.numbers(execute, path))
                 answer: Grant | Denial = Grant(amount)
-                if numbers and (
-                    lenient
-                    or execute(statements.hold(len(numbers)), (amount, *numbers)).rowcount
-                    != len(numbers)
+                count = len(numbers)
+                if count and (
+                    execute(statements.hold(count), (amount, *numbers)).rowcount != count
                 ):
                     answer = self._decide(path, amount, floor, lenient)
                 if isinstance(answer, Denial):
