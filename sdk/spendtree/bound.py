@@ -12,9 +12,11 @@ Three levels, each an upper bound, each tighter than the one before:
 Give the whole request (messages, system prompt and tools): what is not given is not counted.
 """
 
+import functools
 import hashlib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unicodedata import normalize
@@ -131,20 +133,37 @@ def _grown_tokens(learned: Learned, content: Any, tokenizer: Tokenizer | None) -
 def _parts(content: Any) -> tuple[list[Any], Any]:
     """Split a request into its messages and the frame around them."""
     if isinstance(content, Mapping):
-        for key in ("messages", "input", "contents"):
+        for key in _NO_FRAME:
             if _is_list(content.get(key)):
-                frame = {name: content[name] for name in content if name not in (key, *NO_INPUT)}
+                frame = {name: content[name] for name in content if name not in _NO_FRAME[key]}
                 return list(content[key]), frame
     return (list(content), None) if _is_list(content) else ([content], None)
 
 
 def _fingerprint(frame: Any, messages: list[Any]) -> bytes | None:
+    """Return what identifies a content; None for what is not JSON-like."""
     digest = hashlib.blake2b(digest_size=16)
     try:
-        _feed(digest.update, [frame, messages])
-    except TypeError:
-        return None
+        # Five times as fast as feeding part by part, which is for what JSON does not say.
+        text = _encode([frame, messages])
+        if any(mark in text for mark in _CACHE_MARKS_WRITTEN):
+            text = _encode(_without_marks([frame, messages]))
+        digest.update(text.encode())
+    except (TypeError, ValueError):
+        try:
+            _feed(digest.update, [frame, messages])
+        except TypeError:
+            return None
     return digest.digest()
+
+
+def _without_marks(content: Any) -> Any:
+    if isinstance(content, dict):
+        kept = content.keys() - _CACHE_MARKS
+        return {key: _without_marks(content[key]) for key in content if key in kept}
+    if isinstance(content, (list, tuple)):
+        return [_without_marks(part) for part in content]
+    return content
 
 
 def _feed(update: Callable[[bytes], None], content: Any) -> None:
@@ -173,44 +192,64 @@ def _feed(update: Callable[[bytes], None], content: Any) -> None:
 
 
 def _tokens(content: Any, tokenizer: Tokenizer | None) -> int | None:
+    kind = type(content)
+    if kind is str:
+        if tokenizer is None and content.isascii():
+            return len(content)
+        return text_tokens(content, tokenizer)
+    if kind is dict or isinstance(content, Mapping):
+        return _mapping_tokens(content, tokenizer)
+    if kind is list or _is_list(content):
+        return _sum(content, tokenizer)
     if content is None or isinstance(content, bool):
         return 5
     if isinstance(content, str):
         return text_tokens(content, tokenizer)
-    if isinstance(content, (int, float)):
-        return len(repr(content))
-    if isinstance(content, Mapping):
-        if _is_unbounded(content):
-            return None
-        parts = _sum([_tokens(part, tokenizer) for pair in content.items() for part in pair])
-        return None if parts is None else parts + MESSAGE_OVERHEAD_TOKENS
-    if _is_list(content):
-        return _sum([_tokens(part, tokenizer) for part in content])
-    return None
+    return len(repr(content)) if isinstance(content, (int, float)) else None
 
 
-def _sum(parts: list[int | None]) -> int | None:
+def _mapping_tokens(content: Mapping[Any, Any], tokenizer: Tokenizer | None) -> int | None:
+    if _is_unbounded(content):
+        return None
+    keys, values = _sum(content, tokenizer), _sum(content.values(), tokenizer)
+    return None if keys is None or values is None else keys + values + MESSAGE_OVERHEAD_TOKENS
+
+
+def _sum(parts: Iterable[Any], tokenizer: Tokenizer | None) -> int | None:
     total = 0
     for part in parts:
-        if part is None:
+        if type(part) is str and tokenizer is None and part.isascii():
+            total += len(part) + PART_OVERHEAD_TOKENS  # most parts are such
+            continue
+        tokens = _tokens(part, tokenizer)
+        if tokens is None:
             return None
-        total += part + PART_OVERHEAD_TOKENS
+        total += tokens + PART_OVERHEAD_TOKENS
     return total
 
 
 def _is_unbounded(content: Mapping[Any, Any]) -> bool:
     kind = content.get("type")
     if isinstance(kind, str):
-        if any(word in kind for word in _UNBOUNDED_TYPES):
+        if _is_unbounded_type(kind):
             return True
         if kind == "reasoning" and not content.get("encrypted_content"):
             return True  # a reference: the provider keeps what was thought
+    if _UNBOUNDED_KEYS.isdisjoint(content):
+        return False
     return any(content[key] is not None for key in content.keys() & _UNBOUNDED_KEYS)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_unbounded_type(kind: str) -> bool:
+    return any(word in kind for word in _UNBOUNDED_TYPES)
 
 
 def _tools_tokens(content: Any, depth: int = 3) -> int:
     """Return the overhead of tools, if a request, or a list in it, gives any."""
     if isinstance(content, Mapping):
+        if _TOOLS_MARKS.isdisjoint(content):
+            return 0
         function = content.get("function", {"arguments": ""})  # a call of one has arguments
         given = (
             any(content.get(key) for key in _TOOLS_KEYS)
@@ -218,7 +257,7 @@ def _tools_tokens(content: Any, depth: int = 3) -> int:
             or (isinstance(function, Mapping) and "arguments" not in function)
         )
         return TOOLS_OVERHEAD_TOKENS if given else 0
-    if _is_list(content) and depth:
+    if depth and _is_list(content):
         return max((_tools_tokens(part, depth - 1) for part in content), default=0)
     return 0
 
@@ -248,11 +287,26 @@ _TOOL_KEYS = frozenset(
     {"input_schema", "inputSchema", "toolSpec", "functionDeclarations", "function_declarations"}
     | {"parameters"}
 )
+_TOOLS_MARKS = _TOOL_KEYS.union(_TOOLS_KEYS, ("function",))
 _CACHE_MARKS = frozenset({"cache_control", "cachePoint"})
 """Where a provider shall cache: moved along with every turn, and never read by the model."""
 
-NO_INPUT = (
-    *("max_tokens", "max_completion_tokens", "max_output_tokens", "temperature", "top_p", "seed"),
-    *("stop", "stop_sequences", "stream", "stream_options", "user", "metadata", "timeout"),
+_CACHE_MARKS_WRITTEN = tuple(json.dumps(mark) for mark in sorted(_CACHE_MARKS))
+_encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+
+NO_INPUT = frozenset(
+    {
+        *(
+            "max_tokens",
+            "max_completion_tokens",
+            "max_output_tokens",
+            "temperature",
+            "top_p",
+            "seed",
+        ),
+        *("stop", "stop_sequences", "stream", "stream_options", "user", "metadata", "timeout"),
+    }
 )
 """Settings of a request that the model does not read, so that they may change between turns."""
+
+_NO_FRAME = {key: NO_INPUT | {key} for key in ("messages", "input", "contents")}

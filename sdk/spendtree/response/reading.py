@@ -230,10 +230,24 @@ def _find(thing: Any, path: str) -> Any:
         if type(thing) is dict or isinstance(thing, Mapping):
             thing = thing.get(key)
         else:
-            thing = getattr(thing, key, None)
+            thing = _attribute(thing, key)
         if thing is None:
             return None
     return thing
+
+
+def _attribute(thing: Any, key: str) -> Any:
+    """Return an attribute, None if it is not there.
+
+    A client's object is asked for its fields: asking pydantic for one that is not there makes an
+    error each time, and most of what is looked for is not there.
+    """
+    try:
+        fields, more = thing.__dict__, thing.__pydantic_extra__
+    except AttributeError:
+        return getattr(thing, key, None)
+    value = fields.get(key)
+    return value if value is not None or more is None else more.get(key)
 
 
 @functools.cache
