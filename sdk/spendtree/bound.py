@@ -64,11 +64,18 @@ def input_tokens(
     is the bound of what its text does not bound (images, files, audio, tools that the provider
     runs, references to what it keeps). None if only the window would do, and it is not given.
     """
+    talk = None
+    if isinstance(content, Conversation):
+        talk, content = content, content.content
+    elif learned is not None:
+        talk = Conversation(content)
     known = [] if window is None else [window]
     total = _tokens(content, tokenizer)
     if total is not None:
         known.append(total + REQUEST_OVERHEAD_TOKENS + _tools_tokens(content))
-    grown = None if learned is None else _grown_tokens(learned, content, tokenizer)
+    grown = None
+    if learned is not None and talk is not None:
+        grown = _grown_tokens(learned, talk, tokenizer)
     if grown is not None:
         known.append(grown)
     return min(known, default=None)
@@ -109,24 +116,42 @@ def learn(content: Any, usage: Usage) -> Learned | None:
 
     None for a request that holds objects that are not JSON-like.
     """
-    messages, frame = _parts(content)
-    fingerprint = _fingerprint(frame, messages)
+    talk = content if isinstance(content, Conversation) else Conversation(content)
+    fingerprint = talk.fingerprint(len(talk.messages))
     if fingerprint is None:
         return None
     # All buckets: what a cache had is input, too, and the output comes back as input, partly out
     # of sight (reasoning that the provider keeps).
-    return Learned(messages=len(messages), fingerprint=fingerprint, tokens=usage.total_tokens)
+    return Learned(messages=len(talk.messages), fingerprint=fingerprint, tokens=usage.total_tokens)
 
 
-def _grown_tokens(learned: Learned, content: Any, tokenizer: Tokenizer | None) -> int | None:
+class Conversation:
+    """A request that is asked about more than once: its messages, and the frame around them.
+
+    It stands for the request in `input_tokens` and `learn`, and is made anew for each request.
+    """
+
+    __slots__ = ("_known", "content", "frame", "messages")
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+        self.messages, self.frame = _parts(content)
+        self._known: dict[int, bytes | None] = {}
+
+    def fingerprint(self, messages: int) -> bytes | None:
+        """Return what identifies it up to so many messages; None if it is not JSON-like."""
+        if messages not in self._known:
+            self._known[messages] = _fingerprint(self.frame, self.messages[:messages])
+        return self._known[messages]
+
+
+def _grown_tokens(learned: Learned, talk: Conversation, tokenizer: Tokenizer | None) -> int | None:
     """Return the bound of a request that continues a known one; None if it does not."""
-    messages, frame = _parts(content)
-    prefix, added = messages[: learned.messages], messages[learned.messages :]
-    if _fingerprint(frame, prefix) != learned.fingerprint:
+    if talk.fingerprint(learned.messages) != learned.fingerprint:
         return None
-    if _tokens(frame, None) is None:
+    if _tokens(talk.frame, None) is None:
         return None  # tools that the provider runs, a state that it keeps: they grow by themselves
-    tokens = _tokens(added, tokenizer)
+    tokens = _tokens(talk.messages[learned.messages :], tokenizer)
     return None if tokens is None else learned.tokens + tokens + REQUEST_OVERHEAD_TOKENS
 
 
