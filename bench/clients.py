@@ -5,7 +5,6 @@ agent with an envelope and a max_cost. Rivals are measured the same way (see `ri
 """
 
 import multiprocessing
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +28,7 @@ BODY: Any = {
     "model": MODEL,
     "messages": [
         {"role": "system", "content": "You answer in one sentence."},
-        {"role": "user", "content": "Which heat pumps are quiet enough for a terraced house? " * 10},
+        {"role": "user", "content": "Which heat pumps are quiet enough for a house? " * 12},
     ],
     "max_tokens": 400,
 }
@@ -142,7 +141,3 @@ def _agent() -> Iterator[None]:
 
 def _p(ordered: Sequence[float], percent: int) -> float:
     return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)]
-
-
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values)
