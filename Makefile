@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+# The client libraries in the lowest versions that the extras admit.
+LOWEST := $(VENV)/lowest
 
 # Debian packages whose programs the tests run, each as package=program. They are installed by the
 # root of a Debian machine only; elsewhere tests that need them skip and say so.
@@ -23,7 +25,7 @@ MINUTES ?= 10
 PROMETHEUS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos soak fmt clean
+.PHONY: help setup demo test lowest check bench chaos soak fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +37,10 @@ demo: setup ## run the demo workload and serve its metrics and pages
 
 test: setup $(STAMPS)/programs ## run all tests (PYTEST_ARGS=... for other arguments)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(MAKE) lowest
+
+lowest: $(STAMPS)/lowest ## run the tests of the client libraries with their lowest versions
+	timeout 900 $(LOWEST)/bin/python -m pytest -q -n 2 tests/sdk/integrations
 
 check: setup ## lint, formatting, types and import directions: what CI checks
 	$(BIN)/ruff check .
@@ -62,6 +68,10 @@ clean: ## remove .venv, caches and what was built
 # Made again when the dependencies may have changed.
 $(STAMPS)/python: pyproject.toml .ci/setup
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" .ci/setup
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/lowest: pyproject.toml .ci/lowest | $(STAMPS)/python
+	@VENV="$(VENV)" LOWEST="$(LOWEST)" .ci/lowest
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/programs: Makefile .ci/programs

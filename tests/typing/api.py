@@ -6,7 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
+import anthropic
 import httpx
+import openai
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -20,6 +22,9 @@ from spendtree.integrations.httpx import propagate
 from spendtree.testing import (
     FakeProvider,
     FrozenClock,
+    LoopbackProvider,
+    Received,
+    Reply,
     assert_books_balance,
     assert_calls,
     assert_spent,
@@ -51,6 +56,19 @@ def scopes() -> None:
         session.tree()
     with spendtree.session("request-4711", ceiling="0.25", expected_usd=0.1, cycles="auto"):
         pass
+
+
+def integrations(client: openai.OpenAI, other: anthropic.AsyncAnthropic) -> None:
+    assert_type(spendtree.instrument("openai", "anthropic"), tuple[str, ...])
+    assert_type(spendtree.instrument(), tuple[str, ...])
+    assert_type(spendtree.wrap(client), openai.OpenAI)
+    assert_type(spendtree.wrap(other, provider="openrouter"), anthropic.AsyncAnthropic)
+    spendtree.uninstrument()
+    spendtree.uninstrument("openai", client)
+    with LoopbackProvider() as provider:
+        assert_type(provider.url, str)
+        provider.play(Reply(status=500, fault="stall"))
+        assert_type(provider.received, list[Received])
 
 
 def calls(response: object) -> None:

@@ -9,7 +9,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from spendtree.account import Denial, kind_of
-from spendtree.bound import Learned, learn
+from spendtree.bound import Conversation, Learned, learn
 from spendtree.bound import input_tokens as bound_input_tokens
 from spendtree.call import refusing
 from spendtree.call.options import PURPOSE
@@ -122,10 +122,11 @@ class Asking:
                     run.last_request = request
                 if run.optional:
                     self.optional = True
-        self._amount = self._worst_case()
         if self._input is not None and self._run is not None:
             # Now, not at the end: the caller adds what comes next to the same list.
+            self._input = Conversation(self._input)
             self._asking = learn(self._input, NO_USAGE)
+        self._amount = self._worst_case()
         if unseen is not None:
             self._without_store(unseen)
             return None

@@ -4,8 +4,8 @@ Reads the options that a client's `request` is given and never changes them: the
 """
 
 import copy
+import weakref
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from spendtree import bound
@@ -120,19 +120,24 @@ class Asked:
 
 def provider_of(library: Library, client: Any, tracker: Spendtree) -> str:
     """Return the provider that a client asks, by its class or its base URL; "" if none is told."""
-    kind = _by_class(library.name, type(client).__name__, tuple(library.kinds.items()))
-    if kind:
-        return kind
     url = client.base_url
-    host = url.host
-    if host in LOCAL:
+    known = _known.get(client)
+    if known is None or known[0] is not url:
+        known = _known[client] = url, _provider(library, type(client).__name__, url, tracker)
+    return known[1]
+
+
+_known: "weakref.WeakKeyDictionary[Any, tuple[Any, str]]" = weakref.WeakKeyDictionary()
+"""The base URL that each client had when it was last asked, and the provider there."""
+
+
+def _provider(library: Library, kind: str, url: Any, tracker: Spendtree) -> str:
+    for word, provider in library.kinds.items():
+        if word in kind:
+            return provider
+    if url.host in LOCAL:
         return ""
-    return library.hosts.get(host) or tracker.prices.provider_at(str(url))
-
-
-@cache
-def _by_class(library: str, name: str, kinds: tuple[tuple[str, str], ...]) -> str:
-    return next((provider for word, provider in kinds if word in name), "")
+    return library.hosts.get(url.host) or tracker.prices.provider_at(str(url))
 
 
 def _body(options: Any) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ around it: as often, after as long, and for the same reasons, which the client's
 (`max_retries`, `Retry-After`, `x-should-retry`). All attempts carry one idempotency key.
 """
 
-import copy
+import os
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from types import TracebackType
@@ -17,6 +17,9 @@ from spendtree.integrations.results import hand_over, note
 
 Request = Callable[..., Any]
 AsyncRequest = Callable[..., Awaitable[Any]]
+
+KEY_PREFIX = "stainless-python-retry-"
+"""With which the clients begin the keys that they make themselves."""
 
 COUNT_HEADER = "x-stainless-retry-count"
 
@@ -46,15 +49,14 @@ class Attempts:
     def __init__(self, library: str, client: Any, options: Any) -> None:
         self._library = library
         self._client = client
-        self.options = options = copy.copy(options)
+        self.options = options
         self.most = options.get_max_retries(client.max_retries)
         self.taken = 0
-        if options.idempotency_key is None:
-            options.idempotency_key = client._idempotency_key()
+        self._key = options.idempotency_key or f"{KEY_PREFIX}{os.urandom(16).hex()}"
 
     def next(self, options: Any, call: ClientCall) -> Any:
         """Return the options of the attempt that is made now."""
-        options.idempotency_key = self.options.idempotency_key
+        options.idempotency_key = self._key
         if isinstance(self.most, int) and self.most > 0:
             options.max_retries = 0
         if self.taken:

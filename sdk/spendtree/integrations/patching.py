@@ -17,7 +17,7 @@ WRAPPED = "_spendtree_wrapped"
 CO_COROUTINE = 0x80
 """`inspect.CO_COROUTINE`: what an `async def` is marked with; that module takes 10 ms to import."""
 
-NEEDED = ("request", "_sleep_for_retry", "_should_retry", "_idempotency_key")
+NEEDED = ("request", "_sleep_for_retry", "_should_retry")
 """What we lean on in a client; it has been so since the versions that our extras ask for."""
 
 

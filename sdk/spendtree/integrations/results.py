@@ -54,6 +54,8 @@ def _record(call: ClientCall, response: Any) -> None:
 
 def _unparsed(result: Any, asked: Asked) -> Any:
     """Return the HTTP response of a result that nobody has parsed, None if it is parsed."""
+    if hasattr(type(result), "model_fields"):
+        return None  # a model of pydantic's: a parsed body
     response = getattr(result, "http_response", None)  # with_raw_response, with_streaming_response
     if response is None and asked.streams:
         response = getattr(result, "response", None)

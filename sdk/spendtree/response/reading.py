@@ -117,7 +117,7 @@ class _Statements:
     def at(self, place: str) -> list[Any]:
         if place not in self._at:
             found = (_find(event, place) for event in self._events)
-            self._at[place] = [usage for usage in found if usage is not None]
+            self._at[place] = [_plain(usage) for usage in found if usage is not None]
         return self._at[place]
 
 
@@ -253,10 +253,31 @@ def _find(thing: Any, path: str) -> Any:
         if type(thing) is dict or isinstance(thing, Mapping):
             thing = thing.get(key)
         else:
-            thing = getattr(thing, key, None)
+            thing = _attribute(thing, key)
         if thing is None:
             return None
     return thing
+
+
+def _attribute(thing: Any, key: str) -> Any:
+    """Return an attribute, None if it is not there.
+
+    A client's object is asked for its fields: asking pydantic for one that is not there makes an
+    error each time, and most of what is looked for is not there.
+    """
+    try:
+        fields, more = thing.__dict__, thing.__pydantic_extra__
+    except AttributeError:
+        return getattr(thing, key, None)
+    value = fields.get(key)
+    return value if value is not None or more is None else more.get(key)
+
+
+def _plain(thing: Any) -> Any:
+    """Return the fields of a client's object, to be looked up many times; others as they are."""
+    if type(thing) is dict or not hasattr(thing, "__pydantic_extra__"):
+        return thing
+    return {**thing.__dict__, **(thing.__pydantic_extra__ or {})}
 
 
 @functools.cache

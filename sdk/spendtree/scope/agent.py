@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from spendtree import account as rules
@@ -233,7 +232,9 @@ class Agent(Scope):
 
     def learn(self, model: str, asked: Learned, usage: Usage) -> None:
         """Remember what a model counted for what was asked: it bounds the conversation's next."""
-        self.learned[model] = replace(asked, tokens=usage.total_tokens)
+        self.learned[model] = Learned(
+            messages=asked.messages, fingerprint=asked.fingerprint, tokens=usage.total_tokens
+        )
 
     # Handing up.
 

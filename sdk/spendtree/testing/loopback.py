@@ -95,7 +95,8 @@ class LoopbackProvider:
             with suppress(OSError):  # it has gone by itself
                 connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
-        self._thread.join()
+        for thread in [self._thread, *self._server.serving]:
+            thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -120,8 +121,21 @@ def dearest(ordinal: int, received: Received) -> Reply:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False
+    daemon_threads = True  # a program may end without closing it
     request_queue_size = 512
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.serving: set[threading.Thread] = set()
+        super().__init__(address, handler)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection, in a thread of its own that `close` waits for."""
+        thread = threading.current_thread()
+        self.serving.add(thread)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.serving.discard(thread)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients that go away are what is tried here."""
