@@ -10,7 +10,6 @@ from spendtree.response.shapes import (
     COST_PLACES,
     COSTS,
     MODEL_PATHS,
-    SEARCH_PLACES,
     SEARCHES,
     SHAPES,
     Shape,
@@ -76,14 +75,17 @@ def searches_of(response: Any) -> int:
 
     They are beside the tokens, each at a price of its own. Counts of a stream are cumulative.
     """
+    searches = 0
     for events in _readings(response):
-        said = _Statements(events)
-        usages = [usage for place in SEARCH_PLACES for usage in said.at(place)]
-        counts = [_number(_find(usage, path)) for usage in usages for path in SEARCHES]
-        known = [count for count in counts if count is not None and 0 <= count <= TOKENS_MAX]
-        if known:
-            return known[-1]
-    return 0
+        for event in events:
+            usage = _find(event, "usage")
+            if usage is None:
+                continue
+            for path in SEARCHES:
+                count = _number(_find(usage, path))
+                if count is not None and 0 <= count <= TOKENS_MAX:
+                    searches = count
+    return searches
 
 
 def _cost(usage: Any, key: str, exponent: int) -> Decimal | None:

@@ -188,11 +188,10 @@ COSTS = (("cost", 0), ("cost_in_usd_ticks", -10))
 """Where a provider states what it charged, and in which power of ten dollars: OpenRouter ("usage
 accounting") and xAI ("cost tracking")."""
 
-SEARCH_PLACES = ("message.usage", "usage", "response.usage")
 SEARCHES = (
     "server_tool_use.web_search_requests",
     "server_tool_use_details.web_search_requests",
     "num_search_queries",
 )
-"""Where a provider counts the web searches that it made and charges for: Anthropic ("web search
-tool"), OpenRouter, Perplexity."""
+"""Where `usage` counts the web searches that a provider made and charges for: Anthropic ("web
+search tool"), OpenRouter, Perplexity."""
