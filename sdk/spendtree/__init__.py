@@ -1,15 +1,18 @@
 """Who spends what in a multi-agent LLM system, stopped before it spends more than it may."""
 
-from spendtree.call import Call
+from spendtree.call import Call, Tool
 from spendtree.collector import collector, metrics_app
 from spendtree.default import (
     agent,
     call,
     configure,
     cycle,
+    extract,
     gather,
+    inject,
     purpose,
     session,
+    tool,
 )
 from spendtree.errors import (
     BudgetExceededError,
@@ -30,7 +33,7 @@ from spendtree.errors import (
     UsageError,
 )
 from spendtree.integrations import instrument, uninstrument, wrap
-from spendtree.propagation import ThreadPoolExecutor
+from spendtree.propagation import Inbound, ThreadPoolExecutor
 from spendtree.scope import Agent, Cycle, Scope, Session, Warning, current
 from spendtree.tracker import Spendtree
 from spendtree.usage import Usage
@@ -44,6 +47,7 @@ __all__ = [
     "Cycle",
     "EnvelopeExhaustedError",
     "ImportFormatError",
+    "Inbound",
     "LedgerConflictError",
     "MoneyError",
     "PrunedError",
@@ -56,6 +60,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "ThreadPoolExecutor",
+    "Tool",
     "TransferError",
     "UnknownPriceError",
     "Usage",
@@ -67,11 +72,14 @@ __all__ = [
     "configure",
     "current",
     "cycle",
+    "extract",
     "gather",
+    "inject",
     "instrument",
     "metrics_app",
     "purpose",
     "session",
+    "tool",
     "uninstrument",
     "wrap",
 ]

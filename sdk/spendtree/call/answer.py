@@ -10,7 +10,7 @@ from spendtree.errors import MoneyError, UsageError
 from spendtree.event import Request
 from spendtree.money import to_pico
 from spendtree.pricing import PriceBook, Sheet
-from spendtree.response import model_of, reported_cost, usage_of
+from spendtree.response import model_of, reported_cost, searches_of, usage_of
 from spendtree.usage import Usage
 
 
@@ -21,6 +21,7 @@ class Answer(NamedTuple):
     model: str = ""
     cost: Decimal | None = None
     problem: str = ""
+    searches: int = 0
 
 
 def read(response: Any) -> Answer:
@@ -31,7 +32,8 @@ def read(response: Any) -> Answer:
         return Answer(None, problem=f"contradicts itself ({error})")
     if usage is None:
         return Answer(None, problem="states no usage")
-    return Answer(usage, model_of(response), reported_cost(response))
+    cost, searches = reported_cost(response), searches_of(response)
+    return Answer(usage, model_of(response), cost, searches=searches)
 
 
 class Price(NamedTuple):
@@ -53,13 +55,17 @@ def price(
     if reported is not None:
         return Price(reported, {"cost_source": "provider"})
     if not answer.model or answer.model == request.model:
-        return Price(None if sheet is None else sheet.cost(usage, at), {})
+        return Price(None if sheet is None else _cost(sheet, usage, answer, at), {})
     found = prices.answered(request.model, answer.model, request.provider)
     if found is None:
         return Price(None, {})
-    cost = found.cost(usage, at)
-    same = found is sheet or (sheet is not None and sheet.cost(usage, at) == cost)
+    cost = _cost(found, usage, answer, at)
+    same = found is sheet or (sheet is not None and _cost(sheet, usage, answer, at) == cost)
     return Price(cost, {} if same else {"answered_by": answer.model})
+
+
+def _cost(sheet: Sheet, usage: Usage, answer: Answer, at: int) -> int:
+    return sheet.cost(usage, at) + answer.searches * sheet.search
 
 
 def _pico(dollars: Decimal | None) -> int | None:

@@ -100,7 +100,10 @@ class Asking:
         while outer is not None and not outer._open:  # ended in another task or thread
             outer = outer._outer
         self._outer: Asking | None = outer
-        self._sheet = tracker.prices.sheet(request.model, request.provider)
+        # A tool charge names no model.
+        self._sheet = (
+            tracker.prices.sheet(request.model, request.provider) if request.model else None
+        )
         unseen: StoreUnavailableError | None = None
         if scope is None:
             self._data = {"unattributed": tracker.why_unattributed()}
@@ -115,7 +118,8 @@ class Asking:
                 self._lenient = tracker.lenient(context)
             self._run = run = scope._run
             if run is not None:
-                run.last_request = request
+                if request.model:
+                    run.last_request = request
                 if run.optional:
                     self.optional = True
         if self._input is not None and self._run is not None:

@@ -35,6 +35,7 @@ OWN_KEYS: dict[str, str] = {
     "cache_read_usd_per_mtok": "of input read from a cache; as input if missing",
     "cache_write_usd_per_mtok": "of input written to a cache; as input if missing",
     "cache_write_1h_usd_per_mtok": "of input written for an hour; as cache_write if missing",
+    "web_search_usd": "dollars of one web search that the provider makes; none if missing",
     "context_window": "the most input tokens of a call",
     "max_output_tokens": "the most output tokens of a call",
     "provider": "the only provider that this price is meant for",
@@ -109,6 +110,13 @@ class PriceBook:
         """Return the date of the catalogue's prices in seconds since 1970 UTC; loads it."""
         return self._load().timestamp
 
+    def sells_at(self, host: str, path: str = "/") -> bool:
+        """Tell whether a provider's API is at a host, as far as it is listed; loads the list."""
+        from spendtree.pricing.hosts import is_api  # noqa: PLC0415 - 2 ms, and few ask
+
+        host = host.lower().rstrip(".")
+        return is_api(host) or bool(self._load().provider_at(f"https://{host}{path}"))
+
     def _own_price(self, model: str, provider: str) -> Sheet | None:
         named = canonical(provider)
         told, short = read_model(model)
@@ -146,6 +154,7 @@ def _own_sheet(model: str, price: Any) -> Sheet:
         listings=(Listing((Tier(-1, _own_rates(where, price)),)),),
         context_window=_tokens(where, price, "context_window"),
         max_output_tokens=_tokens(where, price, "max_output_tokens"),
+        search=_dollars(where, price, "web_search_usd"),
     )
 
 
@@ -168,11 +177,15 @@ def _per_token(where: str, price: Mapping[str, Any], key: str, default: int | No
         if default is None:
             raise ConfigurationError(f"{where}.{key}: missing; it is {OWN_KEYS[key]}")
         return default
+    return -(-_dollars(where, price, key) // 10**6)
+
+
+def _dollars(where: str, price: Mapping[str, Any], key: str) -> int:
+    """Return an amount in pico-dollars, rounded up; 0 if it is not there."""
     try:
-        pico_per_mtok = to_pico(price[key], what=f"{where}.{key}", round_up=True)
+        return to_pico(price.get(key, 0), what=f"{where}.{key}", round_up=True)
     except MoneyError as error:
         raise ConfigurationError(str(error)) from error
-    return -(-pico_per_mtok // 10**6)
 
 
 def _tokens(where: str, price: Mapping[str, Any], key: str) -> int | None:

@@ -125,6 +125,7 @@ def sheet_of(provider: Provider, model: ModelInfo) -> Sheet | None:
         model=model.id,
         listings=listings,
         context_window=model.context_window,
+        search=_search(model.prices),
     )
 
 
@@ -170,6 +171,13 @@ def _rates(prices: _Prices, total_input: int) -> Rates:
     per_token = {bucket: math.ceil(usd * 10**6) for bucket, usd in rates.items()}
     request = _usd(prices, ("requests_kcount",), total_input)
     return Rates(**per_token, request=math.ceil(request * 10**9))
+
+
+def _search(prices: ModelPrice | list[ConditionalPrice]) -> int:
+    """Return the price of a web search: the dearest, since no list makes it depend on the time."""
+    listed = [prices] if isinstance(prices, ModelPrice) else [each.prices for each in prices]
+    dollars = (_usd(vars(each), ("web_searches_kcount",), 0) for each in listed)
+    return math.ceil(max(dollars, default=Fraction(0)) * 10**9)
 
 
 def _usd(prices: _Prices, keys: tuple[str, ...], total_input: int) -> Fraction:

@@ -1,25 +1,35 @@
 """Walks the table of shapes over a response or over the events of its stream. Knows no provider."""
 
 import functools
-import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from spendtree.response.shapes import COST_PLACES, COSTS, MODEL_PATHS, SHAPES, Shape
-from spendtree.usage import Usage
+from spendtree.response.shapes import (
+    COST_PLACES,
+    COSTS,
+    MODEL_PATHS,
+    SEARCHES,
+    SHAPES,
+    Shape,
+)
+from spendtree.usage import TOKENS_MAX, Usage
 
 _Counts = dict[str, int]
+
+_RAW = (str, bytes, bytearray, memoryview)
+_SEVERAL = (*_RAW, Collection)
 
 
 def usage_of(response: Any) -> Usage | None:
     """Return what a response says it used, in tokens; None if it does not say all of it.
 
-    `response` is a parsed body, a client's object, or a collection of a stream's events (parsed,
-    objects, or lines of text): their counts are cumulative, so the last stated of each is taken,
-    and a stream cut off before its last event states none. A live stream is not read, since that
-    would take its events away. Raises UsageError if the counts contradict each other.
+    `response` is a parsed body, a client's object, the text or bytes of either a body or a stream,
+    or a collection of a stream's events (parsed, objects) or of its pieces (lines, chunks, frames).
+    Counts of a stream are cumulative, so the last stated of each is taken, and one that was cut off
+    before its last event states none. A live stream is not read, since that would take its events
+    away. Raises UsageError if the counts contradict each other.
     """
     for events in _readings(response):
         said = _Statements(events)
@@ -60,6 +70,24 @@ def reported_cost(response: Any) -> Decimal | None:
     return stated[-1] if stated else None
 
 
+def searches_of(response: Any) -> int:
+    """Return how many web searches a response says the provider made and charges for; 0 if none.
+
+    They are beside the tokens, each at a price of its own. Counts of a stream are cumulative.
+    """
+    searches = 0
+    for events in _readings(response):
+        for event in events:
+            usage = _find(event, "usage")
+            if usage is None:
+                continue
+            for path in SEARCHES:
+                count = _number(_find(usage, path))
+                if count is not None and 0 <= count <= TOKENS_MAX:
+                    searches = count
+    return searches
+
+
 def _cost(usage: Any, key: str, exponent: int) -> Decimal | None:
     cost = _dollars(_find(usage, key))
     if cost is None:
@@ -97,22 +125,19 @@ class _Statements:
 
 def _readings(response: Any) -> Iterator[Collection[Any]]:
     """Yield what to read: the response itself, then, if it is a collection, its events."""
-    yield (response,)
-    if isinstance(response, Collection) and not isinstance(response, (Mapping, str, bytes)):
-        yield [parsed for event in response if (parsed := _event(event)) is not None]
+    if (
+        type(response) is dict
+        or not isinstance(response, _SEVERAL)
+        or isinstance(response, Mapping)
+    ):
+        yield (response,)
+        return
+    # Not at the top: most programs record bodies and objects, and never pay for it.
+    from spendtree.response.wire import events_of  # noqa: PLC0415
 
-
-def _event(event: Any) -> Any:
-    """Return a stream's event; one that is a line of text, or wraps its bytes, is parsed."""
-    wrapped = _find(event, "chunk.bytes")  # Bedrock's InvokeModelWithResponseStream
-    text = event if wrapped is None else wrapped
-    if not isinstance(text, (str, bytes)):
-        return event
-    try:
-        line = text if isinstance(text, str) else text.decode()
-        return json.loads(line.removeprefix("data:"))
-    except ValueError:  # comments, names of events, [DONE]
-        return None
+    if not isinstance(response, _RAW):
+        yield (response,)
+    yield events_of(response)
 
 
 def _counts(said: _Statements, shape: Shape) -> _Counts:
