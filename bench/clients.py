@@ -17,7 +17,7 @@ import openai
 import spendtree
 from bench import rivals
 from bench.figure import Figure
-from bench.rival import BODY, MODEL, in_turn
+from bench.rivals.probe import BODY, MODEL, in_turn
 from spendtree.testing import LoopbackProvider, Received, Reply
 from spendtree.testing.reply import answer, json_reply
 from spendtree.usage import Usage

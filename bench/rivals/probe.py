@@ -1,7 +1,7 @@
 """What another tracker adds to a call of the openai client; run in that tracker's own environment.
 
-`python bench/rival.py NAME URL CALLS` prints the microseconds added, as JSON. Nothing of ours is
-imported. What it records goes to the same loopback provider, which accepts and forgets it.
+`python bench/rivals/probe.py NAME URL CALLS` prints the microseconds added, as JSON. Nothing of
+ours is imported. What it records goes to the same loopback provider, which accepts and forgets it.
 """
 
 import json

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.rival import TRACKERS
+from bench.rivals.probe import TRACKERS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".venv" / "rivals"
 INSTALL_SECONDS = 180
 
@@ -25,7 +25,7 @@ def _measure(name: str, url: str, calls: int) -> float | None:
     python = _environment(name)
     if python is None:
         return None
-    command = [str(python), str(ROOT / "bench" / "rival.py"), name, url, str(calls)]
+    command = [str(python), str(ROOT / "bench" / "rivals" / "probe.py"), name, url, str(calls)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         return float(json.loads(done.stdout.splitlines()[-1])["added_us"])
