@@ -30,7 +30,7 @@ def _measure(name: str, url: str, calls: int) -> float | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         return float(json.loads(done.stdout.splitlines()[-1])["added_us"])
     except (subprocess.SubprocessError, LookupError, ValueError) as error:
-        _tell(f"{name} does not run here: {_last_line(error)}")
+        _tell(f"{name} does not run here: {_reason(error)}")
         return None
 
 
@@ -50,13 +50,15 @@ def _environment(name: str) -> Path | None:
         subprocess.run(pip, capture_output=True, timeout=INSTALL_SECONDS, check=True)
     except subprocess.SubprocessError as error:
         failed.write_text(f"{error}\n", "utf-8")
-        _tell(f"{name} does not install here: {_last_line(error)}")
+        _tell(f"{name} does not install here: {_reason(error)}")
         return None
     (place / "installed").touch()
     return python
 
 
-def _last_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"not within {error.timeout:.0f} s"
     told = getattr(error, "stderr", None) or str(error)
     text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
     return text.strip().splitlines()[-1] if text.strip() else type(error).__name__
