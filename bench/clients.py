@@ -6,8 +6,7 @@ agent with an envelope and a max_cost. Rivals are measured the same way (see `ri
 
 import multiprocessing
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,32 +15,42 @@ import anthropic
 import openai
 
 import spendtree
+from bench import rivals
 from bench.figure import Figure
+from bench.rivals.probe import BODY, MODEL, in_turn
 from spendtree.testing import LoopbackProvider, Received, Reply
-from spendtree.testing.reply import answer
+from spendtree.testing.reply import answer, json_reply
 from spendtree.usage import Usage
 
-MODEL = "bench-model"
 PRICE = {"input_usd_per_mtok": "3", "output_usd_per_mtok": "15", "context_window": 200_000}
 CAP = "9000000"
-BODY: Any = {
-    "model": MODEL,
-    "messages": [
-        {"role": "system", "content": "You answer in one sentence."},
-        {"role": "user", "content": "Which heat pumps are quiet enough for a house? " * 12},
-    ],
-    "max_tokens": 400,
-}
 CHUNKS = 200
 TEXT = "word " * (CHUNKS - 2)
-
-Ask = Callable[[], object]
 
 
 def figures(quick: bool = False) -> list[Figure]:
     calls = 200 if quick else 3_000
     with provider() as url, _agent():
-        return [*_openai(url, calls), *_anthropic(url, calls), *_streams(url, max(calls // 20, 10))]
+        ours = _openai(url, calls)
+        return [
+            *ours,
+            *_anthropic(url, calls),
+            *_streams(url, max(calls // 20, 10)),
+            *([] if quick else _rivals(url, calls // 3, ours[1].value)),
+        ]
+
+
+def _rivals(url: str, calls: int, ours: float) -> list[Figure]:
+    """Measure other trackers beside us; the figure to reach is half of the quickest's."""
+    added = rivals.added(url, calls)
+    rows = [
+        Figure(f"  {name}: openai call, added p50", value, "us") for name, value in added.items()
+    ]
+    if added:
+        rows.append(
+            Figure("openai call, quickest rival / ours", min(added.values()) / ours, "x", 2)
+        )
+    return rows
 
 
 def _openai(url: str, calls: int) -> list[Figure]:
@@ -85,18 +94,6 @@ def _streams(url: str, calls: int) -> list[Figure]:
     ]
 
 
-def in_turn(one: Ask, other: Ask, calls: int) -> tuple[list[float], list[float]]:
-    """Return the microseconds of each, ordered; they take turns, so both see the same machine."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    for turn in range(calls + 20):
-        for ask, into in zip((one, other), taken, strict=True):
-            start = time.perf_counter()
-            ask()
-            if turn >= 20:  # connections and caches are warm by then
-                into.append((time.perf_counter() - start) * 1e6)
-    return sorted(taken[0]), sorted(taken[1])
-
-
 @contextmanager
 def provider() -> Iterator[str]:
     """Yield the address of a loopback provider in a process of its own."""
@@ -115,6 +112,8 @@ def _serve(pipe: Connection) -> None:
     cache: dict[tuple[str, bool], Reply] = {}
 
     def respond(ordinal: int, received: Received) -> Reply:
+        if not received.body.get("model"):
+            return json_reply({})  # what other trackers send home
         key = received.path, bool(received.body.get("stream"))
         if key not in cache:
             cache[key] = answer(received.path, received.body, Usage(150, 40), TEXT)

@@ -10,7 +10,7 @@ from spendtree.errors import MoneyError, UsageError
 from spendtree.event import Request
 from spendtree.money import to_pico
 from spendtree.pricing import PriceBook, Sheet
-from spendtree.response import model_of, reported_cost, searches_of, usage_of
+from spendtree.response import model_of, reported_cost, searches_of, usage_of, view_of
 from spendtree.usage import Usage
 
 
@@ -26,6 +26,7 @@ class Answer(NamedTuple):
 
 def read(response: Any) -> Answer:
     """Return what a provider's response says. Never raises: it was paid for, and goes on."""
+    response = view_of(response)
     try:
         usage = usage_of(response)
     except UsageError as error:

@@ -5,7 +5,6 @@ methods of that one response object are replaced for it; all of a client's ways 
 bytes, helpers) go through them.
 """
 
-import json
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -40,7 +39,7 @@ def hand_over(result: Any, asked: Asked, call: ClientCall) -> Any:
         _record(call, result)
         call.__exit__(None, None, None)
     elif response.is_stream_consumed:
-        _record(call, _json(response.content))
+        _record(call, response.content)
         call.__exit__(None, None, None)
     else:
         _follow(response, asked, call)
@@ -62,13 +61,6 @@ def _unparsed(result: Any, asked: Asked) -> Any:
     if response is None and hasattr(result, "iter_bytes"):
         response = result  # the caller asked for the HTTP response itself
     return response
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError:
-        return {}
 
 
 class Reading:
@@ -102,9 +94,7 @@ class Reading:
         if self.passing.tells_error:
             self._call.lapse("the stream told of an error")
         if statements:
-            self._call.record(
-                statements if isinstance(self.passing, Events) else _json(*statements)
-            )
+            self._call.record(statements)
         self._exit(error)
 
     def _exit(self, error: BaseException | None) -> None:

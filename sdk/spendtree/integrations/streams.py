@@ -4,9 +4,11 @@ Pure: bytes in, bytes out. Works on events as they are sent, before any client p
 it is the same for every way in which a client hands a stream out.
 """
 
+import json
 import re
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 from spendtree.integrations.library import Endpoint
 
@@ -62,8 +64,12 @@ class Events:
         return held + rest if self._hides else b""
 
     @property
-    def statements(self) -> list[bytes]:
-        """Return the events that tell a usage, as JSON: the first, and the last ones."""
+    def statements(self) -> list[Any]:
+        """Return the events that tell a usage: the first, and the last ones."""
+        return [event for text in self._told if (event := _parsed(text)) is not None]
+
+    @property
+    def _told(self) -> list[bytes]:
         return [*(() if self._first is None else (self._first,)), *self._kept]
 
     @property
@@ -71,8 +77,8 @@ class Events:
         """Tell whether there will be no other usage than what was seen, if any was."""
         if self._endpoint.done.search(self._last):
             return True
-        statements = self.statements
-        return bool(statements and self._endpoint.final.search(statements[-1]))
+        told = self._told
+        return bool(told and self._endpoint.final.search(told[-1]))
 
     @property
     def tells_error(self) -> bool:
@@ -110,7 +116,7 @@ class Events:
 
 
 class Body:
-    """Reads a body that comes in pieces and is no stream of events."""
+    """Reads a body that comes in pieces and is no stream of events: JSON, or Bedrock's frames."""
 
     tells_error = False
 
@@ -129,10 +135,17 @@ class Body:
         return b""
 
     @property
-    def statements(self) -> list[bytes]:
+    def statements(self) -> list[Any]:
         """Return the body, if there is one."""
         body = b"".join(self._pieces)
         return [body] if body else []
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:

@@ -40,6 +40,34 @@ def usage_of(response: Any) -> Usage | None:
     return None
 
 
+def view_of(response: Any) -> Any:
+    """Return a client's object as a dictionary of its fields, its usage to the bottom.
+
+    For who asks several questions of one response: dictionaries answer five times as fast.
+    """
+    view = _fields(response)
+    if view is not response:
+        view["usage"] = _deep(view.get("usage"))
+    return view
+
+
+def _deep(thing: Any) -> Any:
+    view = _fields(thing)
+    if view is not thing:
+        for key, value in view.items():
+            if value is not None and type(value) is not int:
+                view[key] = _deep(value)
+    return view
+
+
+def _fields(thing: Any) -> Any:
+    try:
+        fields, more = thing.__dict__, thing.__pydantic_extra__
+    except AttributeError:
+        return thing
+    return {**fields, **more} if more else {**fields}
+
+
 def model_of(response: Any) -> str:
     """Return the model that a response, or the events of its stream, names; "" if it names none."""
     for events in _readings(response):
@@ -119,7 +147,7 @@ class _Statements:
     def at(self, place: str) -> list[Any]:
         if place not in self._at:
             found = (_find(event, place) for event in self._events)
-            self._at[place] = [_plain(usage) for usage in found if usage is not None]
+            self._at[place] = [usage for usage in found if usage is not None]
         return self._at[place]
 
 
@@ -230,7 +258,8 @@ def _outputs(shape: Shape, counts: _Counts, inputs: int) -> int | None:
 
 def _count(usage: Any, path: str) -> int | None:
     if "[" not in path:
-        return _number(_find(usage, path))
+        found = usage.get(path) if type(usage) is dict and "." not in path else _find(usage, path)
+        return found if found is None or type(found) is int else _number(found)
     before, _, rest = path.partition("[")
     condition, _, after = rest.partition("]")
     key, _, wanted = condition.partition("=")
@@ -273,13 +302,6 @@ def _attribute(thing: Any, key: str) -> Any:
         return getattr(thing, key, None)
     value = fields.get(key)
     return value if value is not None or more is None else more.get(key)
-
-
-def _plain(thing: Any) -> Any:
-    """Return the fields of a client's object, to be looked up many times; others as they are."""
-    if type(thing) is dict or not hasattr(thing, "__pydantic_extra__"):
-        return thing
-    return {**thing.__dict__, **(thing.__pydantic_extra__ or {})}
 
 
 @functools.cache

@@ -158,7 +158,7 @@ def _handler(provider: LoopbackProvider) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             size = int(self.headers.get("content-length") or 0)
-            body = json.loads(self.rfile.read(size) or b"{}")
+            body = _parsed(self.rfile.read(size))
             headers = {name.lower(): value for name, value in self.headers.items()}
             path = self.path.partition("?")[0]
             _send(self, provider, provider.reply_to(Received(path, headers, body)))
@@ -167,6 +167,15 @@ def _handler(provider: LoopbackProvider) -> type[BaseHTTPRequestHandler]:
             """Keep quiet."""
 
     return Handler
+
+
+def _parsed(content: bytes) -> Mapping[str, Any]:
+    """Return a JSON body; what is none has no fields."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _send(handler: BaseHTTPRequestHandler, provider: LoopbackProvider, reply: Reply) -> None:

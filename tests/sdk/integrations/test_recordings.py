@@ -1,5 +1,6 @@
 """What providers really answered, played back byte for byte to the real clients."""
 
+import base64
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import spendtree
 from spendtree.event import Kind
 from spendtree.response import reported_cost, usage_of
-from spendtree.testing.reply import recorded_reply
+from spendtree.testing.reply import Reply, recorded_reply
 from tests.sdk.integrations.desk import (
     MESSAGES,
     Desk,
@@ -69,6 +70,33 @@ def test_a_recorded_response_is_booked_as_it_was_billed(desk: Desk, row: dict[st
     if cost is not None:
         assert end.cost == math.ceil(cost * 10**12)
         assert end.data == {"cost_source": "provider"}
+    desk.agree()
+
+
+FRAMES = DATA / "bedrock" / "invoke_with_response_stream__eventstream__200__008.json"
+
+
+@pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
+@pytest.mark.skipif(not FRAMES.exists(), reason="the recorded responses are not there")
+def test_the_frames_of_bedrock_are_read(desk: Desk) -> None:
+    """As its client gets them: Claude's events, each in a frame of AWS."""
+    response = json.loads(FRAMES.read_text("utf-8"))["response"]
+    body = base64.b64decode(response["body_b64"])
+    pieces = [body[start : start + 100] for start in range(0, len(body), 100)]
+    desk.provider.play(Reply(headers=response["headers"], pieces=pieces))
+
+    with (
+        desk.tracker.session(),
+        anthropic_client(desk) as client,
+        client.messages.with_streaming_response.create(
+            model="claude-3-sonnet-20240229", messages=MESSAGES, max_tokens=50, stream=True
+        ) as streamed,
+    ):
+        assert b"".join(streamed.iter_bytes()) == body
+
+    usage = usage_of(body)
+    assert usage is not None
+    assert desk.end().usage == usage
     desk.agree()
 
 

@@ -139,5 +139,5 @@ def test_a_body_in_pieces_is_final_when_it_is_whole() -> None:
 
     assert passed(reader, json.dumps(body).encode(), [3, 17]) == json.dumps(body).encode()
     assert reader.is_final
-    assert usage_of(json.loads(*reader.statements)) == Usage(1, 2)
+    assert usage_of(reader.statements) == Usage(1, 2)
     assert not Body().is_final
