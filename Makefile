@@ -5,10 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+# The client libraries in the lowest versions that the extras admit.
+LOWEST := $(VENV)/lowest
 
 # Debian packages whose programs the tests run, each as package=program. They are installed by the
 # root of a Debian machine only; elsewhere tests that need them skip and say so.
-APT_PROGRAMS := prometheus=promtool prometheus-alertmanager=amtool
+APT_PROGRAMS := prometheus=promtool prometheus-alertmanager=amtool nodejs=node npm=npm \
+	chromium=chromium
 
 # Two workers: the suite waits on disk and on other processes more than it computes.
 PYTEST_ARGS ?= -n 2
@@ -23,18 +26,28 @@ MINUTES ?= 10
 PROMETHEUS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos soak fmt clean
+.PHONY: help setup demo stack test lowest test-render check bench chaos soak fmt clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/python ## make .venv with everything that the other targets need
 
 demo: setup ## run the demo workload and serve its metrics and pages
 	$(BIN)/spendtree demo --serve
 
-test: setup $(STAMPS)/programs $(STAMPS)/newer ## run all tests (PYTEST_ARGS=... for other arguments)
+stack: setup $(STAMPS)/programs ## raise workload, exporter, Prometheus and Alertmanager, without Docker
+	$(BIN)/python -m tests.stack
+
+test: setup $(STAMPS)/programs $(STAMPS)/newer $(STAMPS)/npm ## run all tests but those that draw (PYTEST_ARGS=... for other arguments)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(MAKE) lowest
+
+lowest: $(STAMPS)/lowest ## run the tests of the client libraries with their lowest versions
+	timeout 900 $(LOWEST)/bin/python -m pytest -q -n 2 tests/sdk/integrations
+
+test-render: setup $(STAMPS)/programs $(STAMPS)/npm ## draw the dashboards in a browser, into artifacts/dashboards
+	$(BIN)/python -m pytest -m render tests/grafana/render
 
 check: setup ## lint, formatting, types and import directions: what CI checks
 	$(BIN)/ruff check .
@@ -64,6 +77,10 @@ $(STAMPS)/python: pyproject.toml .ci/setup
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" .ci/setup
 	@mkdir -p $(@D) && touch $@
 
+$(STAMPS)/lowest: pyproject.toml .ci/lowest | $(STAMPS)/python
+	@VENV="$(VENV)" LOWEST="$(LOWEST)" .ci/lowest
+	@mkdir -p $(@D) && touch $@
+
 $(STAMPS)/programs: Makefile .ci/programs
 	@.ci/programs $(APT_PROGRAMS)
 	@mkdir -p $(@D) && touch $@
@@ -72,3 +89,8 @@ $(STAMPS)/programs: Makefile .ci/programs
 $(STAMPS)/newer: .ci/newer
 	@.ci/newer $(VENV)/newer
 	@mkdir -p $(@D) && [ ! -d $(VENV)/newer ] || touch $@
+
+# The same for npm's packages.
+$(STAMPS)/npm: .ci/npm tests/grafana/render/package-lock.json $(STAMPS)/programs
+	@.ci/npm
+	@mkdir -p $(@D) && [ ! -d tests/grafana/render/node_modules ] || touch $@
