@@ -4,6 +4,7 @@ from grafana.build import colours
 from grafana.build.dashboard import Board, Line, Section
 from grafana.build.panels import (
     COUNT,
+    GAUGE,
     RATIO,
     USD,
     About,
@@ -227,16 +228,7 @@ _who_costs_more_than_they_pay = table_of(
             RATIO,
             0,
             150,
-            {
-                "custom.cellOptions": {
-                    "type": "gauge",
-                    "mode": "basic",
-                    "valueDisplayMode": "text",
-                },
-                "min": 0,
-                "max": 1,
-                "color": {"mode": "thresholds"},
-            },
+            GAUGE,
         ),
     ],
     sort="Of the price",
