@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+# The client libraries in the lowest versions that the extras admit.
+LOWEST := $(VENV)/lowest
 
 # Debian packages whose programs the tests run, each as package=program. They are installed by the
 # root of a Debian machine only; elsewhere tests that need them skip and say so.
@@ -24,7 +26,7 @@ MINUTES ?= 10
 PROMETHEUS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stack test test-render check bench chaos soak fmt clean
+.PHONY: help setup demo stack test lowest test-render check bench chaos soak fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +41,10 @@ stack: setup $(STAMPS)/programs ## raise workload, exporter, Prometheus and Aler
 
 test: setup $(STAMPS)/programs $(STAMPS)/newer $(STAMPS)/npm ## run all tests but those that draw (PYTEST_ARGS=... for other arguments)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(MAKE) lowest
+
+lowest: $(STAMPS)/lowest ## run the tests of the client libraries with their lowest versions
+	timeout 900 $(LOWEST)/bin/python -m pytest -q -n 2 tests/sdk/integrations
 
 test-render: setup $(STAMPS)/programs $(STAMPS)/npm ## draw the dashboards in a browser, into artifacts/dashboards
 	$(BIN)/python -m pytest -m render tests/grafana/render
@@ -69,6 +75,10 @@ clean: ## remove .venv, caches and what was built
 # Made again when the dependencies may have changed.
 $(STAMPS)/python: pyproject.toml .ci/setup
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" .ci/setup
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/lowest: pyproject.toml .ci/lowest | $(STAMPS)/python
+	@VENV="$(VENV)" LOWEST="$(LOWEST)" .ci/lowest
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/programs: Makefile .ci/programs

@@ -22,6 +22,7 @@ REPEATS: dict[str, int] = {
     "pricing": 3,
     "ledger": 1,
     "fanout": 1,
+    "clients": 1,
     "waiting": 3,
     "fold": 3,
     "scrape": 1,

@@ -57,6 +57,23 @@ class WriterLock:
         self._file, self.held = -1, False
 
 
+def holder(store_url: str) -> str | None:
+    """Return which process has the lock of a store, None if nobody has; nothing is taken."""
+    try:
+        file = os.open(lock_path(store_url), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # Shared, so that two who look do not see each other; given back with the file at once.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _holder(file)
+    else:
+        return None
+    finally:
+        os.close(file)
+
+
 def _holder(file: int) -> str:
     pid = os.pread(file, 32, 0).decode("ascii", "replace").strip()
     return f"process {pid}" if pid.isdigit() else "another process"

@@ -1,15 +1,18 @@
 """Who spends what in a multi-agent LLM system, stopped before it spends more than it may."""
 
-from spendtree.call import Call
+from spendtree.call import Call, Tool
 from spendtree.collector import collector, metrics_app
 from spendtree.default import (
     agent,
     call,
     configure,
     cycle,
+    extract,
     gather,
+    inject,
     purpose,
     session,
+    tool,
 )
 from spendtree.errors import (
     BudgetExceededError,
@@ -29,7 +32,8 @@ from spendtree.errors import (
     UnknownPriceError,
     UsageError,
 )
-from spendtree.propagation import ThreadPoolExecutor
+from spendtree.integrations import instrument, uninstrument, wrap
+from spendtree.propagation import Inbound, ThreadPoolExecutor
 from spendtree.scope import Agent, Cycle, Scope, Session, Warning, current
 from spendtree.tracker import Spendtree
 from spendtree.usage import Usage
@@ -43,6 +47,7 @@ __all__ = [
     "Cycle",
     "EnvelopeExhaustedError",
     "ImportFormatError",
+    "Inbound",
     "LedgerConflictError",
     "MoneyError",
     "PrunedError",
@@ -55,6 +60,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "ThreadPoolExecutor",
+    "Tool",
     "TransferError",
     "UnknownPriceError",
     "Usage",
@@ -66,10 +72,16 @@ __all__ = [
     "configure",
     "current",
     "cycle",
+    "extract",
     "gather",
+    "inject",
+    "instrument",
     "metrics_app",
     "purpose",
     "session",
+    "tool",
+    "uninstrument",
+    "wrap",
 ]
 
 __version__ = "0.1.0"

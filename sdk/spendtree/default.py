@@ -5,13 +5,18 @@ The default is made on first use, so that importing reads no environment and ope
 
 import os
 import threading
-from collections.abc import Mapping
-from typing import Any, Unpack
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Unpack
 
-from spendtree.call import Call, CallOptions
+from spendtree.call import Call, CallOptions, Tool
+from spendtree.money import Money
+from spendtree.propagation import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Session, SessionOptions, current
 from spendtree.store.protocol import Store
 from spendtree.tracker import Spendtree
+
+if TYPE_CHECKING:
+    from spendtree.propagation.carrier import Headers
 
 _lock = threading.Lock()
 _default: Spendtree | None = None
@@ -85,6 +90,25 @@ def call(model: str, **options: Unpack[CallOptions]) -> Call:
     scope = current()
     tracker = default() if scope is None else scope.tracker
     return tracker.call_in(scope, model, **options)
+
+
+def tool(name: str, *, cost: Money, optional: bool = False) -> Tool:
+    """Return a tool charge to enter, charged to the current scope; see `Spendtree.tool`."""
+    scope = current()
+    tracker = default() if scope is None else scope.tracker
+    return tracker.tool_in(scope, name, cost=cost, optional=optional)
+
+
+def inject(
+    headers: MutableMapping[str, str] | None = None, *, environment: bool = False
+) -> MutableMapping[str, str]:
+    """Put the current scope's identifiers into headers; see `Spendtree.inject`."""
+    return _here().inject(headers, environment=environment)
+
+
+def extract(headers: "Headers") -> Inbound:
+    """Return the scope that headers name, to enter and go on in; see `Spendtree.extract`."""
+    return _here().extract(headers)
 
 
 def _here() -> Spendtree:

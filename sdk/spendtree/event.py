@@ -13,7 +13,7 @@ says which fields a kind fills. A field that a kind does not fill keeps its defa
 | LAPSE | call | presumed | hold it ended | lapsed, unmetered | reason |
 | ADJUSTMENT | call | true cost, None = unpriced | presumption taken away | ok, failed | |
 | DENIED | call | - | requested | exhausted, busy, unknown_price, store | account, kind, free |
-| TOOL | own | charge | - | ok, failed | name |
+| TOOL | charge | true cost | hold it settled, 0: none | ok, failed | name |
 
 An event may stand for several that were pruned: its cost, held and tokens are their sums, `at` is
 the last one's, `started` the earliest, and data["rollup"] says what sums do not (see `Event`).
@@ -61,7 +61,10 @@ STATUSES = (
 """Every status, in the order of the numbers that are stored: append, never reorder."""
 
 
-_TRUE = (Kind.CALL, Kind.ADJUSTMENT)
+SETTLED = (Kind.CALL, Kind.TOOL)
+"""What a hold ends as, if its cost is known; a charge stays one."""
+
+_TRUE = (Kind.CALL, Kind.ADJUSTMENT, Kind.TOOL)
 
 
 class Context(NamedTuple):

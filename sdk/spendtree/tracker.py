@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack, cast
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from spendtree import transfers
 from spendtree.account import Account, Balance, Denial, kind_of, rooms
 from spendtree.bound import Tokenizer
-from spendtree.call import PURPOSE, Call, CallOptions
+from spendtree.call import PURPOSE, Call, CallOptions, Tool
 from spendtree.config import AccountKind, Config, Mode, load_config
 from spendtree.denial import account_name, budget_error
 from spendtree.errors import (
@@ -32,14 +32,16 @@ from spendtree.event import Context, Event, Kind, Request
 from spendtree.ids import new_id
 from spendtree.money import PICO_PER_USD, Money, to_pico, to_usd
 from spendtree.pricing import PriceBook
+from spendtree.propagation.inbound import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions
-from spendtree.scope.current import current_of
+from spendtree.scope.current import current_of, is_bare
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree.store.protocol import Reservation, Store
 from spendtree.usage import Usage
-from spendtree.waiting import Lines
+from spendtree.waiting import Lines, in_event_loop
 
 if TYPE_CHECKING:
+    from spendtree.propagation.carrier import Headers
     from spendtree.tree import SessionTree
 
 log = logging.getLogger("spendtree")
@@ -122,6 +124,21 @@ class Spendtree:
         """
         return Call(self, current_of(self), model, **options)
 
+    def tool(self, name: str, *, cost: Money, optional: bool = False) -> Tool:
+        """Return a tool charge to enter, charged to the current scope: a search, a sandbox.
+
+        `cost` is its price in dollars, or the most it can be (then `record` the true one inside).
+        It is held and settled like a call, at every account of the path. Outside any scope it is
+        recorded as unattributed.
+        """
+        return Tool(self, current_of(self), name, cost=cost, optional=optional)
+
+    def tool_in(
+        self, scope: Scope | None, name: str, *, cost: Money, optional: bool = False
+    ) -> Tool:
+        """Return a tool charge to a scope, None for none."""
+        return Tool(self, scope, name, cost=cost, optional=optional)
+
     def call_in(self, scope: Scope | None, model: str, **options: Unpack[CallOptions]) -> Call:
         """Return a call charged to a scope, None for none."""
         return Call(self, scope, model, **options)
@@ -133,6 +150,32 @@ class Spendtree:
     def cycle_in(self, scope: Scope | None) -> Cycle:
         """Return the next routing cycle below a scope, None for the current one."""
         return Cycle(self, scope)
+
+    def inject(
+        self, headers: MutableMapping[str, str] | None = None, *, environment: bool = False
+    ) -> MutableMapping[str, str]:
+        """Put the current scope's identifiers into headers for another process; return them.
+
+        As W3C `baggage` and, unless a tracer has put its own there, `traceparent`; other members of
+        a baggage stay. With `environment` the names are those of environment variables. Never
+        limits; outside any scope nothing. Give them to services of your own only.
+        """
+        from spendtree.propagation.carrier import write  # noqa: PLC0415 - only who has others pays
+
+        scope = current_of(self)
+        carrier = {} if headers is None else headers
+        return carrier if scope is None else write(scope, carrier, environment=environment)
+
+    def extract(self, headers: "Headers") -> Inbound:
+        """Return the scope that headers or environment variables name, to enter and go on in.
+
+        `headers` are a mapping (`request.headers`, `os.environ`) or pairs. Nothing that came in
+        counts before this is called: call it for callers that you trust to spend for their
+        customer. What is missing or malformed is nothing to go on with, and never raises.
+        """
+        from spendtree.propagation.extracting import extract  # noqa: PLC0415 - as for inject
+
+        return extract(self, headers)
 
     @staticmethod
     @contextmanager
@@ -438,9 +481,15 @@ class Spendtree:
         return self.store.lapse_abandoned(now=self.clock() // 1000, idle=idle)
 
     def why_unattributed(self) -> str:
-        """Return why a call made here has no scope: none was opened, or a thread lost it."""
-        main = threading.current_thread() is threading.main_thread()
-        return "lost_thread" if self._sessions and not main else "no_scope"
+        """Return why a call made here has no scope: none was opened, or a thread lost it.
+
+        A thread has lost it where sessions are open and it never had one itself: neither its own,
+        nor one that came with its context, as in tasks and our pools.
+        """
+        started_bare = threading.current_thread() is not threading.main_thread()
+        if started_bare and self._sessions and is_bare() and not in_event_loop():
+            return "lost_thread"
+        return "no_scope"
 
     def _after_fork_in_child(self) -> None:
         """Leave the parent's waiters and settlements to the parent."""

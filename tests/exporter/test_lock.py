@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spendtree_exporter.lock import WriterLock, lock_path
+from spendtree_exporter.lock import WriterLock, holder, lock_path
 
 HOLDER = """
 import sys
@@ -74,3 +74,17 @@ def test_a_lock_that_cannot_be_made_is_told_with_the_reason(tmp_path: Path) -> N
 
     assert "No such file or directory" in lock.acquire()
     assert not lock.held
+
+
+def test_who_has_it_can_be_asked_without_taking_it(sqlite_url: str) -> None:
+    lock = WriterLock(sqlite_url)
+    assert holder(sqlite_url) is None
+    assert not os.path.exists(lock.path)
+
+    assert lock.acquire() == ""
+    assert holder(sqlite_url) == f"process {os.getpid()}"
+    lock.release()
+
+    assert holder(sqlite_url) is None
+    assert lock.acquire() == ""
+    lock.release()

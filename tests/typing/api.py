@@ -1,20 +1,30 @@
 """Uses of the public API that must type-check; mypy reads this file, nothing runs it."""
 
-from collections.abc import AsyncGenerator, Generator, Mapping
+import os
+from collections.abc import AsyncGenerator, Generator, Mapping, MutableMapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
+import anthropic
+import httpx
+import openai
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 
 import spendtree
 from spendtree.collector.collecting import Collector
 from spendtree.collector.serving import MetricsApp
+from spendtree.integrations.asgi import SpendtreeMiddleware
+from spendtree.integrations.httpx import propagate
 from spendtree.testing import (
     FakeProvider,
     FrozenClock,
+    LoopbackProvider,
+    Received,
+    Reply,
     assert_books_balance,
     assert_calls,
     assert_spent,
@@ -46,6 +56,19 @@ def scopes() -> None:
         session.tree()
     with spendtree.session("request-4711", ceiling="0.25", expected_usd=0.1, cycles="auto"):
         pass
+
+
+def integrations(client: openai.OpenAI, other: anthropic.AsyncAnthropic) -> None:
+    assert_type(spendtree.instrument("openai", "anthropic"), tuple[str, ...])
+    assert_type(spendtree.instrument(), tuple[str, ...])
+    assert_type(spendtree.wrap(client), openai.OpenAI)
+    assert_type(spendtree.wrap(other, provider="openrouter"), anthropic.AsyncAnthropic)
+    spendtree.uninstrument()
+    spendtree.uninstrument("openai", client)
+    with LoopbackProvider() as provider:
+        assert_type(provider.url, str)
+        provider.play(Reply(status=500, fault="stall"))
+        assert_type(provider.received, list[Received])
 
 
 def calls(response: object) -> None:
@@ -106,6 +129,29 @@ def threads(scope: spendtree.Scope) -> None:
     with spendtree.ThreadPoolExecutor(4) as pool:
         assert_type(pool.submit(decorated, "why", depth=2).result(), str)
         assert_type(list(pool.map(decorated, ["a", "b"])), list[str])
+
+
+async def tools(scope: spendtree.Scope) -> None:
+    with spendtree.tool("web_search", cost="0.01") as tool:
+        assert_type(tool, spendtree.Tool)
+        tool.record(Decimal("0.008"))
+    async with scope.tool("sandbox", cost=0.05, optional=True) as tool:
+        assert_type(tool.name, str)
+
+
+def processes(headers: dict[str, str], client: httpx.AsyncClient) -> None:
+    assert_type(spendtree.inject(), MutableMapping[str, str])
+    spendtree.inject(headers)
+    spendtree.inject(dict(os.environ), environment=True)
+    with spendtree.extract(os.environ) as scope:
+        assert_type(scope, spendtree.Scope | None)
+    with spendtree.extract([(b"baggage", b"spendtree.session=s")]) or spendtree.session():
+        pass
+    inbound = spendtree.extract(httpx.Headers(headers))
+    assert_type(inbound, spendtree.Inbound)
+    assert_type((inbound.session, inbound.customer), tuple[str, str])
+    assert_type(propagate(client, hosts=["*.internal"]), httpx.AsyncClient)
+    Starlette(middleware=[Middleware(SpendtreeMiddleware, accept=lambda connection: True)])
 
 
 def errors() -> None:

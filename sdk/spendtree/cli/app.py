@@ -9,6 +9,7 @@ import typer
 
 import spendtree
 from spendtree.cli import checking, demo, importing, pruning, rules, sessions, tree
+from spendtree.cli.doctor import doctor
 from spendtree.errors import SpendtreeError
 
 EPILOG = "The store is --store, else SPENDTREE_STORE, else sqlite:///spendtree.db here."
@@ -44,6 +45,7 @@ def create_app() -> typer.Typer:
     app.command("sessions")(sessions.sessions)
     app.command("tree")(tree.tree)
     app.command("check")(checking.check)
+    app.command("doctor")(doctor)
     app.command("prune")(pruning.prune)
     app.command("rules")(rules.rules)
     return app

@@ -59,8 +59,13 @@ def _grow(tree: Tree, settings: dict[str, Any]) -> None:
         line = _line(value)
         if not isinstance(value, dict) or 0 < len(line) <= ONE_LINE:
             tree.add(Text.assemble((name, "cyan"), ": ", output.clean(line) or "none"))
-        elif value:
+        elif _says_something(value):
             _grow(tree.add(Text(name, style="cyan")), value)
+
+
+def _says_something(value: Any) -> bool:
+    """Tell whether a setting is more than groups that hold nothing."""
+    return any(map(_says_something, value.values())) if isinstance(value, dict) else True
 
 
 def _line(value: Any) -> str:

@@ -107,6 +107,19 @@ def tokens(count: int) -> str:
     return f"{count}T"
 
 
+def size(count: int) -> str:
+    """Return a number of bytes, in kB, MB or GB."""
+    for limit, unit in ((1e9, "GB"), (1e5, "MB")):
+        if count >= limit:
+            return f"{count / (1e9 if unit == 'GB' else 1e6):,.1f} {unit}"
+    return f"{count / 1e3:,.1f} kB"
+
+
+def usd(pico: int) -> str:
+    """Return an amount as programs read it: plain decimal dollars."""
+    return f"{to_usd(pico):f}"
+
+
 def share(part: int, whole: int) -> str:
     """Return a part of the whole in per cent, "" where there is no whole."""
     if whole <= 0:

@@ -80,10 +80,6 @@ def _say(done: Pruned, before: int, dry_run: bool, store: str) -> None:
     )
     if not dry_run:
         typer.echo(
-            f"{_size(done.freed_bytes)} given back; no writer was kept waiting for more than "
+            f"{output.size(done.freed_bytes)} given back; no writer was kept waiting for more than "
             f"{done.longest_stall_us / 1000:.1f} ms"
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count / 1e3:,.1f} kB"

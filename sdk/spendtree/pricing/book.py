@@ -35,6 +35,7 @@ OWN_KEYS: dict[str, str] = {
     "cache_read_usd_per_mtok": "of input read from a cache; as input if missing",
     "cache_write_usd_per_mtok": "of input written to a cache; as input if missing",
     "cache_write_1h_usd_per_mtok": "of input written for an hour; as cache_write if missing",
+    "web_search_usd": "dollars of one web search that the provider makes; none if missing",
     "context_window": "the most input tokens of a call",
     "max_output_tokens": "the most output tokens of a call",
     "provider": "the only provider that this price is meant for",
@@ -58,6 +59,8 @@ class PriceBook:
             raise ConfigurationError(f"prices: {prices!r} is no mapping of models to prices")
         self._own = {model: _own_sheet(model, price) for model, price in (prices or {}).items()}
         self._sheets: dict[tuple[str, str], Sheet | None] = {}
+        self._providers: dict[str, str] = {}
+        self._answered: dict[tuple[str, str, str], Sheet | None] = {}
         self._catalogue: Catalogue | None = None
 
     def sheet(self, model: str, provider: str = "") -> Sheet | None:
@@ -71,10 +74,48 @@ class PriceBook:
             self._sheets.clear()
         return self._sheets.setdefault((model, provider), sheet)
 
+    def answered(self, asked: str, model: str, provider: str = "") -> Sheet | None:
+        """Return the price sheet of a call that one model was asked and another answered.
+
+        Providers answer under a dated name, gateways and deployments under the model behind them.
+        The answering model's own price holds, else the asked one's own price (the user gave it for
+        this very case), else what the catalogue knows of either, the answering one first.
+        """
+        key = asked, model, provider
+        try:
+            return self._answered[key]
+        except KeyError:
+            pass
+        sheet = (
+            self._own_price(model, provider)
+            or self._own_price(asked, provider)
+            or self.sheet(model, provider)
+            or self.sheet(asked, provider)
+        )
+        if len(self._answered) >= _CACHE_LIMIT:
+            self._answered.clear()
+        return self._answered.setdefault(key, sheet)
+
+    def provider_at(self, url: str) -> str:
+        """Return the id of the provider that answers at a base URL, "" if nobody knows it."""
+        try:
+            return self._providers[url]
+        except KeyError:
+            if len(self._providers) >= _CACHE_LIMIT:
+                self._providers.clear()
+            return self._providers.setdefault(url, self._load().provider_at(url))
+
     @property
     def catalogue_timestamp(self) -> int | None:
         """Return the date of the catalogue's prices in seconds since 1970 UTC; loads it."""
         return self._load().timestamp
+
+    def sells_at(self, host: str, path: str = "/") -> bool:
+        """Tell whether a provider's API is at a host, as far as it is listed; loads the list."""
+        from spendtree.pricing.hosts import is_api  # noqa: PLC0415 - 2 ms, and few ask
+
+        host = host.lower().rstrip(".")
+        return is_api(host) or bool(self._load().provider_at(f"https://{host}{path}"))
 
     def _own_price(self, model: str, provider: str) -> Sheet | None:
         named = canonical(provider)
@@ -113,6 +154,7 @@ def _own_sheet(model: str, price: Any) -> Sheet:
         listings=(Listing((Tier(-1, _own_rates(where, price)),)),),
         context_window=_tokens(where, price, "context_window"),
         max_output_tokens=_tokens(where, price, "max_output_tokens"),
+        search=_dollars(where, price, "web_search_usd"),
     )
 
 
@@ -135,11 +177,15 @@ def _per_token(where: str, price: Mapping[str, Any], key: str, default: int | No
         if default is None:
             raise ConfigurationError(f"{where}.{key}: missing; it is {OWN_KEYS[key]}")
         return default
+    return -(-_dollars(where, price, key) // 10**6)
+
+
+def _dollars(where: str, price: Mapping[str, Any], key: str) -> int:
+    """Return an amount in pico-dollars, rounded up; 0 if it is not there."""
     try:
-        pico_per_mtok = to_pico(price[key], what=f"{where}.{key}", round_up=True)
+        return to_pico(price.get(key, 0), what=f"{where}.{key}", round_up=True)
     except MoneyError as error:
         raise ConfigurationError(str(error)) from error
-    return -(-pico_per_mtok // 10**6)
 
 
 def _tokens(where: str, price: Mapping[str, Any], key: str) -> int | None:

@@ -74,6 +74,13 @@ class Catalogue:
         starts = (start for each in self._snapshot.providers for start in _start_seconds(each))
         return max((start for start in starts if start <= installed), default=None)
 
+    def provider_at(self, url: str) -> str:
+        """Return the id of the provider whose API is at a URL, "" if it is none of the list's."""
+        try:
+            return self._snapshot.find_provider(None, None, url).id
+        except LookupError:
+            return ""
+
     def _find(self, model: str, provider: str) -> tuple[Provider, ModelInfo] | None:
         """Find who sells a model and its entry there; the rules are told in `book`."""
         told, short = read_model(model)
@@ -118,6 +125,7 @@ def sheet_of(provider: Provider, model: ModelInfo) -> Sheet | None:
         model=model.id,
         listings=listings,
         context_window=model.context_window,
+        search=_search(model.prices),
     )
 
 
@@ -163,6 +171,13 @@ def _rates(prices: _Prices, total_input: int) -> Rates:
     per_token = {bucket: math.ceil(usd * 10**6) for bucket, usd in rates.items()}
     request = _usd(prices, ("requests_kcount",), total_input)
     return Rates(**per_token, request=math.ceil(request * 10**9))
+
+
+def _search(prices: ModelPrice | list[ConditionalPrice]) -> int:
+    """Return the price of a web search: the dearest, since no list makes it depend on the time."""
+    listed = [prices] if isinstance(prices, ModelPrice) else [each.prices for each in prices]
+    dollars = (_usd(vars(each), ("web_searches_kcount",), 0) for each in listed)
+    return math.ceil(max(dollars, default=Fraction(0)) * 10**9)
 
 
 def _usd(prices: _Prices, keys: tuple[str, ...], total_input: int) -> Fraction:

@@ -82,9 +82,10 @@ class Sheet:
     """One model's prices, resolved once.
 
     `provider` and `model` are the ids it was found under ("" is no particular provider);
-    `context_window` and `max_output_tokens` are tokens, None where nobody told. All results are
-    pico-dollars. The catalogue's prices are those of the standard service tier: batch, flex and
-    priority processing are not applied.
+    `context_window` and `max_output_tokens` are tokens, None where nobody told; `search` is the
+    price of one web search that the provider makes, which no bound of tokens covers. All results
+    are pico-dollars. The catalogue's prices are those of the standard service tier: batch, flex
+    and priority processing are not applied.
     """
 
     provider: str
@@ -92,6 +93,7 @@ class Sheet:
     listings: tuple[Listing, ...]
     context_window: int | None = None
     max_output_tokens: int | None = None
+    search: int = 0
     _flat: Rates | None = field(init=False, repr=False, compare=False)
     _bounds: tuple[tuple[int, tuple[_Line, ...]], ...] = field(
         init=False, repr=False, compare=False

@@ -1,25 +1,35 @@
 """Walks the table of shapes over a response or over the events of its stream. Knows no provider."""
 
 import functools
-import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from spendtree.response.shapes import COST_PLACES, COSTS, MODEL_PATHS, SHAPES, Shape
-from spendtree.usage import Usage
+from spendtree.response.shapes import (
+    COST_PLACES,
+    COSTS,
+    MODEL_PATHS,
+    SEARCHES,
+    SHAPES,
+    Shape,
+)
+from spendtree.usage import TOKENS_MAX, Usage
 
 _Counts = dict[str, int]
+
+_RAW = (str, bytes, bytearray, memoryview)
+_SEVERAL = (*_RAW, Collection)
 
 
 def usage_of(response: Any) -> Usage | None:
     """Return what a response says it used, in tokens; None if it does not say all of it.
 
-    `response` is a parsed body, a client's object, or a collection of a stream's events (parsed,
-    objects, or lines of text): their counts are cumulative, so the last stated of each is taken,
-    and a stream cut off before its last event states none. A live stream is not read, since that
-    would take its events away. Raises UsageError if the counts contradict each other.
+    `response` is a parsed body, a client's object, the text or bytes of either a body or a stream,
+    or a collection of a stream's events (parsed, objects) or of its pieces (lines, chunks, frames).
+    Counts of a stream are cumulative, so the last stated of each is taken, and one that was cut off
+    before its last event states none. A live stream is not read, since that would take its events
+    away. Raises UsageError if the counts contradict each other.
     """
     for events in _readings(response):
         said = _Statements(events)
@@ -28,6 +38,34 @@ def usage_of(response: Any) -> Usage | None:
             if not counts.keys().isdisjoint(shape.marker):
                 return _summed(said, shape, counts)
     return None
+
+
+def view_of(response: Any) -> Any:
+    """Return a client's object as a dictionary of its fields, its usage to the bottom.
+
+    For who asks several questions of one response: dictionaries answer five times as fast.
+    """
+    view = _fields(response)
+    if view is not response:
+        view["usage"] = _deep(view.get("usage"))
+    return view
+
+
+def _deep(thing: Any) -> Any:
+    view = _fields(thing)
+    if view is not thing:
+        for key, value in view.items():
+            if value is not None and type(value) is not int:
+                view[key] = _deep(value)
+    return view
+
+
+def _fields(thing: Any) -> Any:
+    try:
+        fields, more = thing.__dict__, thing.__pydantic_extra__
+    except AttributeError:
+        return thing
+    return {**fields, **more} if more else {**fields}
 
 
 def model_of(response: Any) -> str:
@@ -58,6 +96,24 @@ def reported_cost(response: Any) -> Decimal | None:
             if _find(usage, key) is not None
         ]
     return stated[-1] if stated else None
+
+
+def searches_of(response: Any) -> int:
+    """Return how many web searches a response says the provider made and charges for; 0 if none.
+
+    They are beside the tokens, each at a price of its own. Counts of a stream are cumulative.
+    """
+    searches = 0
+    for events in _readings(response):
+        for event in events:
+            usage = _find(event, "usage")
+            if usage is None:
+                continue
+            for path in SEARCHES:
+                count = _number(_find(usage, path))
+                if count is not None and 0 <= count <= TOKENS_MAX:
+                    searches = count
+    return searches
 
 
 def _cost(usage: Any, key: str, exponent: int) -> Decimal | None:
@@ -97,22 +153,19 @@ class _Statements:
 
 def _readings(response: Any) -> Iterator[Collection[Any]]:
     """Yield what to read: the response itself, then, if it is a collection, its events."""
-    yield (response,)
-    if isinstance(response, Collection) and not isinstance(response, (Mapping, str, bytes)):
-        yield [parsed for event in response if (parsed := _event(event)) is not None]
+    if (
+        type(response) is dict
+        or not isinstance(response, _SEVERAL)
+        or isinstance(response, Mapping)
+    ):
+        yield (response,)
+        return
+    # Not at the top: most programs record bodies and objects, and never pay for it.
+    from spendtree.response.wire import events_of  # noqa: PLC0415
 
-
-def _event(event: Any) -> Any:
-    """Return a stream's event; one that is a line of text, or wraps its bytes, is parsed."""
-    wrapped = _find(event, "chunk.bytes")  # Bedrock's InvokeModelWithResponseStream
-    text = event if wrapped is None else wrapped
-    if not isinstance(text, (str, bytes)):
-        return event
-    try:
-        line = text if isinstance(text, str) else text.decode()
-        return json.loads(line.removeprefix("data:"))
-    except ValueError:  # comments, names of events, [DONE]
-        return None
+    if not isinstance(response, _RAW):
+        yield (response,)
+    yield events_of(response)
 
 
 def _counts(said: _Statements, shape: Shape) -> _Counts:
@@ -205,7 +258,8 @@ def _outputs(shape: Shape, counts: _Counts, inputs: int) -> int | None:
 
 def _count(usage: Any, path: str) -> int | None:
     if "[" not in path:
-        return _number(_find(usage, path))
+        found = usage.get(path) if type(usage) is dict and "." not in path else _find(usage, path)
+        return found if found is None or type(found) is int else _number(found)
     before, _, rest = path.partition("[")
     condition, _, after = rest.partition("]")
     key, _, wanted = condition.partition("=")
@@ -230,10 +284,24 @@ def _find(thing: Any, path: str) -> Any:
         if type(thing) is dict or isinstance(thing, Mapping):
             thing = thing.get(key)
         else:
-            thing = getattr(thing, key, None)
+            thing = _attribute(thing, key)
         if thing is None:
             return None
     return thing
+
+
+def _attribute(thing: Any, key: str) -> Any:
+    """Return an attribute, None if it is not there.
+
+    A client's object is asked for its fields: asking pydantic for one that is not there makes an
+    error each time, and most of what is looked for is not there.
+    """
+    try:
+        fields, more = thing.__dict__, thing.__pydantic_extra__
+    except AttributeError:
+        return getattr(thing, key, None)
+    value = fields.get(key)
+    return value if value is not None or more is None else more.get(key)
 
 
 @functools.cache

@@ -187,3 +187,11 @@ COST_PLACES = ("usage", "response.usage")
 COSTS = (("cost", 0), ("cost_in_usd_ticks", -10))
 """Where a provider states what it charged, and in which power of ten dollars: OpenRouter ("usage
 accounting") and xAI ("cost tracking")."""
+
+SEARCHES = (
+    "server_tool_use.web_search_requests",
+    "server_tool_use_details.web_search_requests",
+    "num_search_queries",
+)
+"""Where `usage` counts the web searches that a provider made and charges for: Anthropic ("web
+search tool"), OpenRouter, Perplexity."""

@@ -1,8 +1,8 @@
 """Agent runs: one spawn of a role, its envelope, its max_cost, and what it hands up."""
 
+import logging
 import os
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from spendtree import account as rules
@@ -15,6 +15,7 @@ from spendtree.errors import (
     ContractError,
     ScopeError,
     SkippedError,
+    StoreError,
     StoreUnavailableError,
     UsageError,
 )
@@ -31,6 +32,8 @@ from spendtree.usage import Usage
 
 if TYPE_CHECKING:
     from spendtree.tracker import Spendtree
+
+log = logging.getLogger("spendtree")
 
 SUMMED_AT = 256
 """Ended calls that a run keeps before it adds them up."""
@@ -90,6 +93,7 @@ class Agent(Scope):
         self._reservation: Reservation | None = None
         self._sums = [0, 0, 0, 0, 0]
         self._ended: list[Event] = []
+        self._handed_out = False
         self._lock = threading.Lock()
         self.last_request: Request | None = None
         self.learned: dict[str, Learned] = {}
@@ -191,7 +195,7 @@ class Agent(Scope):
         status = run_status(error, self._failure)
         if status != "succeeded":
             self.session.run_failed()
-        cost, inputs, outputs, reads, writes = self._sum_up()
+        cost, inputs, outputs, reads, writes = self._final_sums()
         self._tracker.close_run(
             Event(
                 0,
@@ -228,7 +232,9 @@ class Agent(Scope):
 
     def learn(self, model: str, asked: Learned, usage: Usage) -> None:
         """Remember what a model counted for what was asked: it bounds the conversation's next."""
-        self.learned[model] = replace(asked, tokens=usage.total_tokens)
+        self.learned[model] = Learned(
+            messages=asked.messages, fingerprint=asked.fingerprint, tokens=usage.total_tokens
+        )
 
     # Handing up.
 
@@ -298,6 +304,30 @@ class Agent(Scope):
         ended.append(event)  # atomic, where adding to sums would need the lock each time
         if len(ended) >= SUMMED_AT:
             self._sum_up()
+
+    def handed_out(self) -> None:
+        """Note that another process may go on with this run: its calls are not counted here."""
+        self._handed_out = True
+
+    def _final_sums(self) -> list[int]:
+        """Return what the run's end states, with what other processes have spent as this run."""
+        if self._handed_out:
+            try:
+                return self._sums_in_store()
+            except StoreError as error:
+                log.warning("what others spent as run %s is not known: %s", self.id, error)
+        return self._sum_up()
+
+    def _sums_in_store(self) -> list[int]:
+        rows = self._tracker.store.totals(self.session.id)
+        own = [row for row in rows if row.context.run == self.id]
+        return [
+            sum(row.cost for row in own),
+            sum(row.input_tokens for row in own),
+            sum(row.output_tokens for row in own),
+            sum(row.cache_read_tokens for row in own),
+            sum(row.cache_write_tokens for row in own),
+        ]
 
     def _sum_up(self) -> list[int]:
         if os.getpid() != self._pid:

@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
 
 from spendtree.account import kind_of
-from spendtree.call import Call, CallOptions
+from spendtree.call import Call, CallOptions, Tool
 from spendtree.errors import ScopeError, StoreUnavailableError
 from spendtree.event import NO_CONTEXT, Context
+from spendtree.money import Money
 from spendtree.scope.current import CURRENT, current
 from spendtree.scope.inside import Inside, bound, decorated
 from spendtree.scope.options import AgentOptions
@@ -32,6 +33,9 @@ __all__ = ["Inside", "Scope"]
 
 class Scope:
     """A session, a routing cycle or an agent run; enter it once, with `with` or `async with`."""
+
+    fixes_cycle = False
+    """Whether what opens below belongs to its routing cycle."""
 
     def __init__(self, tracker: "Spendtree", parent: "Scope | None") -> None:
         self._tracker = tracker
@@ -135,6 +139,10 @@ class Scope:
     def call(self, model: str, **options: Unpack[CallOptions]) -> Call:
         """Return a call charged to this scope; see `Spendtree.call` for the options."""
         return Call(self._tracker, self, model, **options)
+
+    def tool(self, name: str, *, cost: Money, optional: bool = False) -> Tool:
+        """Return a tool charge to this scope; see `Spendtree.tool`."""
+        return Tool(self._tracker, self, name, cost=cost, optional=optional)
 
     def bind(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return the function so that it runs inside this scope, in whatever thread calls it."""

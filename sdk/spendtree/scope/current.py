@@ -1,6 +1,6 @@
 """Which scope is current here: a context variable, and the lookup that skips closed scopes."""
 
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +13,11 @@ CURRENT: "ContextVar[Scope | None]" = ContextVar("spendtree_scope", default=None
 def current() -> "Scope | None":
     """Return the innermost scope that is open here, None outside any."""
     return _open(CURRENT.get())
+
+
+def is_bare() -> bool:
+    """Tell whether no scope was ever entered in this context: as a new thread begins."""
+    return CURRENT not in copy_context()
 
 
 def current_of(tracker: "Spendtree") -> "Scope | None":

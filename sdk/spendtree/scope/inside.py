@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextvars import Token
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from spendtree.scope.current import CURRENT, current
@@ -22,121 +23,155 @@ class Inside:
     next step.
     """
 
-    __slots__ = ("_inside", "_outside", "scope")
+    __slots__ = ("_inside", "_outside", "_owns", "_token", "scope")
 
-    def __init__(self, scope: "Scope") -> None:
+    def __init__(self, scope: "Scope", *, owns: bool = False) -> None:
         self.scope = scope
+        self._owns = owns
         self._inside: Scope | None = scope
         self._outside: Scope | None = None
+        self._token: Token[Scope | None] | None = None
 
     @classmethod
     def opened(cls, scope: "Scope") -> Self:
-        """Open a scope without making it current yet."""
+        """Open a scope without making it current yet; `end` closes it."""
         outer = current()
         scope.open()
         scope._outer = outer
-        return cls(scope)
+        return cls(scope, owns=True)
+
+    def end(self, error: BaseException | None = None) -> bool:
+        """Close the scope if it was opened for this; tell whether the error ends here quietly."""
+        if not self._owns:
+            return False
+        self.scope.close(error)
+        return self.scope._swallows(error)
 
     def __enter__(self) -> None:
         self._outside = CURRENT.get()
-        CURRENT.set(self._inside)
+        self._token = CURRENT.set(self._inside)
 
     def __exit__(self, *_: object) -> None:
         self._inside = CURRENT.get()
-        CURRENT.set(self._outside)
+        assert self._token is not None
+        try:
+            CURRENT.reset(self._token)  # a thread that had no scope is as if it never had one
+        except ValueError:  # left in another context than it was entered in
+            CURRENT.set(self._outside)
 
 
 def bound(scope: "Scope", function: Callable[P, R]) -> Callable[P, R]:
-    """Return the function so that it runs inside a scope."""
-    if inspect.iscoroutinefunction(function):
+    """Return the function so that it runs inside a scope; a generator, in each of its steps."""
+    if _is_any(inspect.isasyncgenfunction, function):
+        return _async_generator(lambda: Inside(scope), function)
+    if _is_any(inspect.isgeneratorfunction, function):
+        return _generator(lambda: Inside(scope), function)
+    if _is_any(inspect.iscoroutinefunction, function):
 
-        @functools.wraps(function)
         async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with Inside(scope):
-                return await function(*args, **kwargs)
+            return await _awaited(
+                scope, cast("Coroutine[Any, Any, Any]", function(*args, **kwargs))
+            )
 
-        return cast("Callable[P, R]", coroutine)
+        return _named(function, coroutine)
 
-    @functools.wraps(function)
-    def plain(*args: P.args, **kwargs: P.kwargs) -> R:
+    def plain(*args: P.args, **kwargs: P.kwargs) -> Any:
         with Inside(scope):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+        # A lambda around a coroutine function: what it returns runs when it is awaited.
+        return _awaited(scope, result) if inspect.iscoroutine(result) else result
 
-    return plain
+    return _named(function, plain)
 
 
 def decorated(make: Callable[[], "Scope"], function: Callable[P, R]) -> Callable[P, R]:
     """Return the function so that each call opens a scope of its own."""
-    if inspect.iscoroutinefunction(function):
+    if _is_any(inspect.isasyncgenfunction, function):
+        return _async_generator(lambda: Inside.opened(make()), function)
+    if _is_any(inspect.isgeneratorfunction, function):
+        return _generator(lambda: Inside.opened(make()), function)
+    if _is_any(inspect.iscoroutinefunction, function):
 
-        @functools.wraps(function)
         async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
             async with make():
-                return await function(*args, **kwargs)
+                return await cast("Coroutine[Any, Any, Any]", function(*args, **kwargs))
 
-        return cast("Callable[P, R]", coroutine)
-    if inspect.isasyncgenfunction(function):
+        return _named(function, coroutine)
 
-        @functools.wraps(function)
-        async def async_generator(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-            inside = Inside.opened(make())
-            steps, step, value = function(*args, **kwargs), "asend", None
-            try:
-                while True:
-                    try:
-                        with inside:
-                            item = await getattr(steps, step)(value)
-                    except StopAsyncIteration:
-                        break
-                    try:
-                        step, value = "asend", (yield item)
-                    except GeneratorExit:
-                        with inside:
-                            await steps.aclose()
-                        raise
-                    except BaseException as thrown:
-                        step, value = "athrow", thrown
-            except BaseException as error:
-                inside.scope.close(error)
-                if not inside.scope._swallows(error):
-                    raise
-            inside.scope.close()
-
-        return cast("Callable[P, R]", async_generator)
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def generator(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-            inside = Inside.opened(make())
-            steps, step, value, result = function(*args, **kwargs), "send", None, None
-            try:
-                while True:
-                    try:
-                        with inside:
-                            item = getattr(steps, step)(value)
-                    except StopIteration as end:
-                        result = end.value
-                        break
-                    try:
-                        step, value = "send", (yield item)
-                    except GeneratorExit:
-                        with inside:
-                            steps.close()
-                        raise
-                    except BaseException as thrown:
-                        step, value = "throw", thrown
-            except BaseException as error:
-                inside.scope.close(error)
-                if not inside.scope._swallows(error):
-                    raise
-            inside.scope.close()
-            return result
-
-        return cast("Callable[P, R]", generator)
-
-    @functools.wraps(function)
     def plain(*args: P.args, **kwargs: P.kwargs) -> R:
         with make():
             return function(*args, **kwargs)
 
-    return plain
+    return _named(function, plain)
+
+
+async def _awaited(scope: "Scope", running: Coroutine[Any, Any, Any]) -> Any:
+    with Inside(scope):
+        return await running
+
+
+def _async_generator(enter: Callable[[], Inside], function: Callable[P, R]) -> Callable[P, R]:
+    async def async_generator(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
+        inside = enter()
+        steps: Any = function(*args, **kwargs)
+        step, value = "asend", None
+        try:
+            while True:
+                try:
+                    with inside:
+                        item = await getattr(steps, step)(value)
+                except StopAsyncIteration:
+                    break
+                try:
+                    step, value = "asend", (yield item)
+                except GeneratorExit:
+                    with inside:
+                        await steps.aclose()
+                    raise
+                except BaseException as thrown:
+                    step, value = "athrow", thrown
+        except BaseException as error:
+            if not inside.end(error):
+                raise
+        inside.end()
+
+    return _named(function, async_generator)
+
+
+def _generator(enter: Callable[[], Inside], function: Callable[P, R]) -> Callable[P, R]:
+    def generator(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+        inside = enter()
+        steps: Any = function(*args, **kwargs)
+        step, value, result = "send", None, None
+        try:
+            while True:
+                try:
+                    with inside:
+                        item = getattr(steps, step)(value)
+                except StopIteration as end:
+                    result = end.value
+                    break
+                try:
+                    step, value = "send", (yield item)
+                except GeneratorExit:
+                    with inside:
+                        steps.close()
+                    raise
+                except BaseException as thrown:
+                    step, value = "throw", thrown
+        except BaseException as error:
+            if not inside.end(error):
+                raise
+        inside.end()
+        return result
+
+    return _named(function, generator)
+
+
+def _is_any(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
+    """Tell whether a function, or an object that is called like one, is of a kind."""
+    return kind(function) or kind(type(function).__call__)
+
+
+def _named(function: Callable[P, R], wrapper: Callable[..., Any]) -> Callable[P, R]:
+    return cast("Callable[P, R]", functools.wraps(function)(wrapper))

@@ -119,12 +119,17 @@ class Session(Scope):
             tracker.goes_on_without(error)
         tracker.session_opened(self)
         try:
-            least = tracker.amount(None, "min_cost", default=tracker.config.session.min_cost_usd)
-            tracker.check_money_left(self, least=least or 0)
+            self._check_start()
         except BudgetExceededError as error:
             self._shared = self._shared or self._continues
             self._close(error)  # what was opened just now must not stay open in the log
             raise
+
+    def _check_start(self) -> None:
+        """Raise the budget's error if there is not enough left to start with."""
+        least = self._tracker.config.session.min_cost_usd
+        amount = self._tracker.amount(None, "min_cost", default=least)
+        self._tracker.check_money_left(self, least=amount or 0)
 
     def _open_accounts(self, at: int) -> None:
         """Open the session and its budgets in the store, or what of it is not open yet."""
@@ -173,7 +178,17 @@ class Session(Scope):
 
     def _continue(self, event: Event) -> None:
         self._shared = not self._is_left(event)
-        known = event.context
+        self._check_payers(event.context)
+        self._count_cycles()
+
+    def _count_cycles(self) -> None:
+        """Go on with the routing cycle that the session had last."""
+        cycles = [row.context.cycle for row in self._tracker.store.totals(self.id)]
+        self._cycles_opened = max(cycles, default=0)
+        self._cycle = max(self._cycles_opened, 1)
+
+    def _check_payers(self, known: Context) -> None:
+        """Raise ScopeError if the session that is known belongs to somebody else."""
         for what, given, stored in (
             ("customer", self._customer, known.customer),
             ("team", self._team, known.team),
@@ -183,9 +198,6 @@ class Session(Scope):
                     f"session {self.id!r} belongs to {what} {stored!r}, not {given!r}; "
                     "a session keeps the customer and team it was opened with"
                 )
-        cycles = [row.context.cycle for row in self._tracker.store.totals(self.id)]
-        self._cycles_opened = max(cycles, default=0)
-        self._cycle = max(self._cycles_opened, 1)
 
     def _is_left(self, event: Event) -> bool:
         """Tell whether nobody else is inside who will say how the session ended."""
@@ -365,6 +377,8 @@ class Session(Scope):
 class Cycle(Scope):
     """One attempt of the coordinator's routing; the outermost open cycle counts."""
 
+    fixes_cycle = True
+
     def _again(self) -> "Cycle":
         return Cycle(self._tracker, self.parent)
 
@@ -389,7 +403,7 @@ class Cycle(Scope):
 def in_cycle(scope: Scope | None) -> bool:
     """Tell whether an explicit cycle around a scope fixes the cycle of what opens below."""
     while scope is not None and not isinstance(scope, Session):
-        if isinstance(scope, Cycle):
+        if scope.fixes_cycle:
             return True
         scope = scope.parent
     return False

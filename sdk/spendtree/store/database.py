@@ -155,7 +155,7 @@ class Database:
 
     def translate(self, error: Exception) -> StoreError:
         """Return the StoreError for one of the FOREIGN errors."""
-        kind, advice = _translation(error)
+        kind, advice = translation(error)
         return kind(f"store {self.path}: {error}; {advice}")
 
     # Connections.
@@ -285,7 +285,7 @@ def _after_fork_in_child() -> None:
     _forking.release()
 
 
-def _translation(error: Exception) -> tuple[type[StoreError], str]:
+def translation(error: Exception) -> tuple[type[StoreError], str]:
     """Return the kind of StoreError for a foreign error, and what to do about it."""
     if isinstance(error, OverflowError):
         return StoreError, _TOO_LARGE

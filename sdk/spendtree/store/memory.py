@@ -10,7 +10,7 @@ from functools import partial
 from spendtree import account as rules
 from spendtree.account import Account, Balance, Crossing, Denial, Grant
 from spendtree.errors import LedgerConflictError, StoreError
-from spendtree.event import Context, Event, Kind, Request
+from spendtree.event import SETTLED, Context, Event, Kind, Request
 from spendtree.store.changes import (
     charge_of,
     charged,
@@ -142,14 +142,15 @@ class MemoryStore(MemoryReading):
                 settled = rules.settle(balances[name], held, cost or 0)
                 after.append(settled)
                 plain = plain and rules.is_plain(settled)
-            ended = event.ended(Kind.CALL, cost, held)
+            kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
+            ended = event.ended(kind, cost, held)
             self._ended[id] = len(self._log)
             self._log.append(ended)
             if plain:
                 balances.update(zip(path, after, strict=True))
             else:
                 reached = self._write(self._path(path), after, ended)
-            return _new(Settlement, (Kind.CALL, cost, held, reached))
+            return _new(Settlement, (kind, cost, held, reached))
 
     def void(self, id: bytes, event: Event) -> Settlement:
         """End a hold as surely not billed."""
@@ -338,7 +339,7 @@ class MemoryStore(MemoryReading):
         return Grant(granted)
 
     def _settled_before(self, id: bytes, cost: int | None, event: Event) -> Settlement:
-        for kind in (Kind.CALL, Kind.ADJUSTMENT):
+        for kind in (*SETTLED, Kind.ADJUSTMENT):
             known = self.find(id, kind)
             if known is not None:
                 if known.cost != cost:

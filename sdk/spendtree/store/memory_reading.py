@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from spendtree.account import Account, Balance, Crossing
 from spendtree.errors import StoreError
-from spendtree.event import Context, Event, Kind, Request
+from spendtree.event import SETTLED, Context, Event, Kind, Request
 from spendtree.store import sums
 from spendtree.store.protocol import START, Cursor, Page, Reservation, Totals
 
-ENDINGS = (Kind.CALL, Kind.LAPSE)
+ENDINGS = (*SETTLED, Kind.LAPSE)
 
 
 class Hold(NamedTuple):

@@ -17,7 +17,7 @@ def check_place(path: str, create: bool) -> None:
         raise StoreError(f"store {path}: there is no directory {directory}; create it first")
     if os.path.isdir(path):
         raise StoreError(f"store {path}: that is a directory; name a file in it")
-    kind = _file_system(directory)
+    kind = file_system(directory)
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreError(
             f"store {path}: {kind} is a network file system, where SQLite's locks do not hold; "
@@ -43,7 +43,7 @@ def check_place(path: str, create: bool) -> None:
         ) from error
 
 
-def _file_system(directory: str) -> str:
+def file_system(directory: str) -> str:
     """Return the type of the file system that holds a directory, "" where nobody tells."""
     try:
         with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:

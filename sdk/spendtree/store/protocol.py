@@ -156,8 +156,9 @@ class Store(Protocol):
     def settle(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         """End a hold with its true cost (None: unpriced) and record the event.
 
-        The event is of the hold's context; it is recorded with the kind, cost and hold that were
-        booked. A hold that lapsed meanwhile is adjusted instead: late truth.
+        The event is of the hold's context; it is recorded with the kind (a tool charge stays one),
+        cost and hold that were booked. A hold that lapsed meanwhile is adjusted instead: late
+        truth.
         """
 
     def void(self, id: bytes, event: Event) -> Settlement:

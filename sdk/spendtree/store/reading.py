@@ -112,7 +112,8 @@ class Reading:
         """Return a hold's context, request, amount and owner (None if it has ended)."""
         rows = self._database.query(
             "SELECT context, request, amount, owner FROM hold WHERE id=?1 UNION ALL "
-            "SELECT context, request, held, NULL FROM event WHERE id=?1 AND kind IN (5,6) LIMIT 1",
+            "SELECT context, request, held, NULL FROM event WHERE id=?1 AND kind IN (5,6,9) "
+            "LIMIT 1",
             (id,),
         )
         if not rows:

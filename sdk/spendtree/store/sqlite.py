@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 from spendtree import account as rules
 from spendtree.account import Account, Denial, Grant
 from spendtree.errors import LedgerConflictError, PrunedError, StoreError
-from spendtree.event import Context, Event, Kind, Request
+from spendtree.event import SETTLED, Context, Event, Kind, Request
 from spendtree.store import owner as owners
 from spendtree.store import statements
 from spendtree.store.changes import charged
@@ -115,11 +115,12 @@ class SqliteStore(AccountVerbs):
                     == count
                 )
                 if plain:
-                    self._insert(execute, event.ended(Kind.CALL, cost, held))
+                    kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
+                    self._insert(execute, event.ended(kind, cost, held))
                     database.commit()
                     names.fresh.clear()
                     self._granted.pop(id, None)
-                    return Settlement(Kind.CALL, cost, held)
+                    return Settlement(kind, cost, held)
                 database.rollback()
                 names.rolled_back()
             except BaseException as error:
@@ -230,11 +231,12 @@ class SqliteStore(AccountVerbs):
             held, _ = self._hold_of(execute, id)
             if execute(statements.DELETE_HOLD, (id,)).rowcount != 1:
                 return self._settle_late(execute, id, cost, event)
-            ended = event.ended(Kind.CALL, cost, held)
+            kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
+            ended = event.ended(kind, cost, held)
             settled = partial(rules.settle, held=held, cost=cost or 0)
             self._insert(execute, ended)
             warned = self._books.change(execute, ended.context.path, settled, ended)
-            return Settlement(Kind.CALL, cost, held, warned)
+            return Settlement(kind, cost, held, warned)
 
         answer = self._verb(verb)
         self._granted.pop(id, None)
@@ -273,7 +275,7 @@ class SqliteStore(AccountVerbs):
         self, execute: Execute, id: bytes, cost: int | None, event: Event
     ) -> Settlement:
         """Answer a settlement that was made before, or turn it into the adjustment of a lapse."""
-        for kind in (Kind.CALL, Kind.ADJUSTMENT):
+        for kind in (*SETTLED, Kind.ADJUSTMENT):
             known = self.find(id, kind)
             if known is not None and known.times == 1:
                 if known.cost != cost:
@@ -323,6 +325,12 @@ class SqliteStore(AccountVerbs):
 
 def open_sqlite(url: str, *, create: bool) -> SqliteStore:
     """Open the store of a `sqlite:///` URL; StoreError says what is wrong with it."""
+    path, synchronous = read_url(url)
+    return SqliteStore(path, synchronous=synchronous, create=create)
+
+
+def read_url(url: str) -> tuple[str, str]:
+    """Return the path and the `synchronous` of a `sqlite:///` URL; StoreError if it has none."""
     place, _, query = url.removeprefix("sqlite:///").partition("?")
     path = unquote(place)
     if path == ":memory:":
@@ -333,4 +341,4 @@ def open_sqlite(url: str, *, create: bool) -> SqliteStore:
     synchronous = options.pop("synchronous", "normal").lower()
     if options or synchronous not in SYNCHRONOUS:
         raise StoreError(f"store {url!r}: the only option is ?synchronous=normal or =full")
-    return SqliteStore(path, synchronous=synchronous, create=create)
+    return path, synchronous

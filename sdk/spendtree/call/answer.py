@@ -1,0 +1,76 @@
+"""What a response says of a call: its usage, the model that answered, what it was charged.
+
+Prices and the response's own statements meet here, and nowhere else.
+"""
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from spendtree.errors import MoneyError, UsageError
+from spendtree.event import Request
+from spendtree.money import to_pico
+from spendtree.pricing import PriceBook, Sheet
+from spendtree.response import model_of, reported_cost, searches_of, usage_of, view_of
+from spendtree.usage import Usage
+
+
+class Answer(NamedTuple):
+    """What was read from a response; `problem` says why there is no usage."""
+
+    usage: Usage | None
+    model: str = ""
+    cost: Decimal | None = None
+    problem: str = ""
+    searches: int = 0
+
+
+def read(response: Any) -> Answer:
+    """Return what a provider's response says. Never raises: it was paid for, and goes on."""
+    response = view_of(response)
+    try:
+        usage = usage_of(response)
+    except UsageError as error:
+        return Answer(None, problem=f"contradicts itself ({error})")
+    if usage is None:
+        return Answer(None, problem="states no usage")
+    cost, searches = reported_cost(response), searches_of(response)
+    return Answer(usage, model_of(response), cost, searches=searches)
+
+
+class Price(NamedTuple):
+    """What a call cost, in pico-dollars (None: nobody knows), and what its event tells of it."""
+
+    cost: int | None
+    told: dict[str, str]
+
+
+def price(
+    answer: Answer, usage: Usage, request: Request, sheet: Sheet | None, prices: PriceBook, at: int
+) -> Price:
+    """Return the price of a usage: what the provider says it charged, else the answering model's.
+
+    `sheet` is that of the model that was asked. A model that answers under another name (a date,
+    a deployment's model) is priced by its own list, unless the user priced what was asked.
+    """
+    reported = _pico(answer.cost)
+    if reported is not None:
+        return Price(reported, {"cost_source": "provider"})
+    if not answer.model or answer.model == request.model:
+        return Price(None if sheet is None else _cost(sheet, usage, answer, at), {})
+    found = prices.answered(request.model, answer.model, request.provider)
+    if found is None:
+        return Price(None, {})
+    cost = _cost(found, usage, answer, at)
+    same = found is sheet or (sheet is not None and _cost(sheet, usage, answer, at) == cost)
+    return Price(cost, {} if same else {"answered_by": answer.model})
+
+
+def _cost(sheet: Sheet, usage: Usage, answer: Answer, at: int) -> int:
+    return sheet.cost(usage, at) + answer.searches * sheet.search
+
+
+def _pico(dollars: Decimal | None) -> int | None:
+    try:
+        return None if dollars is None else to_pico(dollars, what="cost", round_up=True)
+    except MoneyError:  # more than an account holds: no cost that could be meant
+        return None

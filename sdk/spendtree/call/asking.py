@@ -1,0 +1,323 @@
+"""How a call asks for its money: who pays, how much at most, and what a policy may change.
+
+Nothing here knows how a call ends.
+"""
+
+import os
+from collections.abc import Sequence
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any
+
+from spendtree.account import Denial, kind_of
+from spendtree.bound import Conversation, Learned, learn
+from spendtree.bound import input_tokens as bound_input_tokens
+from spendtree.call import refusing
+from spendtree.call.options import PURPOSE
+from spendtree.config import Step
+from spendtree.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    ScopeError,
+    StoreUnavailableError,
+    UsageError,
+)
+from spendtree.event import NO_CONTEXT, Context, Request
+from spendtree.ids import new_id
+from spendtree.money import PICO_MAX
+from spendtree.usage import TOKENS_MAX, Usage
+
+if TYPE_CHECKING:
+    from spendtree.scope import Agent, Scope
+    from spendtree.tracker import Spendtree
+
+NO_USAGE = Usage(0, 0)
+
+INNERMOST: "ContextVar[Asking | None]" = ContextVar("spendtree_call", default=None)
+"""The call that was entered last here; one that has ended meanwhile is passed over."""
+
+_new = tuple.__new__
+"""Makes a NamedTuple in half the time of its constructor: for what every call makes."""
+
+
+class Asking:
+    """A call until it is let through: its bound, its hold, and the doors of a policy."""
+
+    # Class attributes, not set for each call: what most calls never change.
+    _context: Context = NO_CONTEXT
+    _capped = False
+    _held = -1
+    _lenient: Sequence[str] = ()
+    _open = False
+    _run: "Agent | None" = None
+    _data: dict[str, Any] | None = None
+    _asking: Learned | None = None
+    _one_prompt = True
+    """All of its input is one prompt, so the model's context window bounds it."""
+    _token: "Token[Asking | None]"
+
+    def __init__(
+        self,
+        tracker: "Spendtree",
+        scope: "Scope | None",
+        model: str,
+        *,
+        provider: str = "",
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        input: Any = None,
+        purpose: str | None = None,
+        optional: bool = False,
+    ) -> None:
+        self.tracker = tracker
+        self._scope = scope
+        self._request = _new(Request, (provider, model, purpose or PURPOSE.get()))
+        self._asked = input_tokens, max_output_tokens
+        self.input_tokens = input_tokens
+        self.max_output_tokens = max_output_tokens
+        self.optional = optional
+        self._input = input
+
+    @property
+    def model(self) -> str:
+        """Return the model to ask: another one than asked for where the policy fell back."""
+        return self._request.model
+
+    @property
+    def provider(self) -> str:
+        """Return the provider to ask, "" where none was named."""
+        return self._request.provider
+
+    def _begin(self) -> Denial | None:
+        """Price and hold; the Denial that is returned is the policy's to deal with."""
+        if self._open or self._held >= 0:
+            raise ScopeError("a call is made once; make a new one for each attempt")
+        tracker, scope, request = self.tracker, self._scope, self._request
+        ns = tracker.clock()
+        self._started = started = ns // 1000
+        self._id = new_id(ns)
+        self._pid = os.getpid()
+        outer: Asking | None = INNERMOST.get()
+        while outer is not None and not outer._open:  # ended in another task or thread
+            outer = outer._outer
+        self._outer: Asking | None = outer
+        # A tool charge names no model.
+        self._sheet = (
+            tracker.prices.sheet(request.model, request.provider) if request.model else None
+        )
+        unseen: StoreUnavailableError | None = None
+        if scope is None:
+            self._data = {"unattributed": tracker.why_unattributed()}
+        else:
+            try:
+                self._context = context = scope.context_now(started)
+            except StoreUnavailableError as error:
+                self._context, unseen = (context := scope.context), error
+            if scope.capped:
+                self._capped = True
+            if not tracker.enforces_all:
+                self._lenient = tracker.lenient(context)
+            self._run = run = scope._run
+            if run is not None:
+                if request.model:
+                    run.last_request = request
+                if run.optional:
+                    self.optional = True
+        if self._input is not None and self._run is not None:
+            # Now, not at the end: the caller adds what comes next to the same list.
+            self._input = Conversation(self._input)
+            self._asking = learn(self._input, NO_USAGE)
+        self._amount = self._worst_case()
+        if unseen is not None:
+            self._without_store(unseen)
+            return None
+        if tracker.unsettled:
+            tracker.retry_unsettled()
+        if tracker.lines.by_account:
+            account = tracker.lines.busy(self._enforced())
+            if account:
+                return refusing.behind(self, account)
+        return self.ask()
+
+    def _enforced(self) -> list[str]:
+        """Return the accounts of the path that may refuse."""
+        return [name for name in self._context.path if name not in self._lenient]
+
+    def ask(self, floor: int | None = None) -> Denial | None:
+        """Try to hold once, at least `floor` pico-dollars; None if that is done."""
+        amount = self._amount
+        try:
+            answer = self.tracker.store.hold(
+                self._id,
+                self._context.path,
+                amount,
+                floor,
+                context=self._context,
+                request=self._request,
+                at=self._started,
+                lenient=self._lenient,
+            )
+        except StoreUnavailableError as error:
+            self._without_store(error)
+            return None
+        if isinstance(answer, Denial):
+            return answer
+        self._held = answer.amount
+        self._open = True
+        if answer.over:
+            refusing.would_deny(self, answer.over, amount)
+        return None
+
+    # What the steps of a policy do (see `spendtree.policy`).
+
+    @property
+    def policy(self) -> tuple[Step, ...]:
+        """Return the steps that this call's role tries when there is not money enough."""
+        return self.tracker.config.policy_for(self._context.agent)
+
+    @property
+    def context(self) -> Context:
+        """Return who this call is charged to."""
+        return self._context
+
+    def renew(self) -> None:
+        """Belong to the budget periods of now: one may have ended while the call waited."""
+        scope = self._scope
+        if scope is not None:
+            self._context = scope.context_now(self.tracker.clock() // 1000)
+            self._lenient = self.tracker.lenient(self._context)
+
+    def ask_clamped(self, floor_tokens: int) -> Denial | None:
+        """Try to hold for less output, but at least so many tokens."""
+        sheet, inputs, outputs = self._sheet, self.input_tokens, self.max_output_tokens
+        if sheet is None or inputs is None or outputs is None:
+            return self.ask()  # nothing is known to clamp
+        least = sheet.worst(inputs, min(floor_tokens, outputs), self._started)
+        denial = self.ask(floor=least)
+        if denial is None and 0 <= self._held < self._amount:
+            fits = sheet.affordable_output_tokens(self._held, inputs, self._started)
+            self.max_output_tokens = min(outputs, fits)
+            self.decide(f"clamped output from {outputs} to {self.max_output_tokens} tokens")
+        return denial
+
+    def switch(self, model: str, provider: str) -> bool:
+        """Ask another model from here on; False if its price is not known."""
+        before, sheet_before = self._request, self._sheet
+        request = before._replace(model=model, provider=provider or before.provider)
+        sheet = self.tracker.prices.sheet(request.model, request.provider)
+        if sheet is None or request == before:
+            return False
+        self._request, self._sheet = request, sheet
+        try:
+            self._amount = self._worst_case()
+        except ConfigurationError:  # nothing bounds what it would cost
+            self._request, self._sheet = before, sheet_before
+            return False
+        if self._run is not None:
+            self._run.last_request = request
+        self.decide(f"fell back from {before.model} to {model}")
+        return True
+
+    def look_again(self, denial: Denial) -> Denial | None:
+        """Ask again if holds of dead processes stood in the way (rule 3)."""
+        return self.ask() if self.tracker.lapse_abandoned() else denial
+
+    def waits_for_itself(self, denial: Denial) -> bool:
+        """Tell whether it could only be granted once calls around it have ended.
+
+        Around it in the same task or thread: a task that was started inside a call may outlive it.
+        """
+        own, outer = 0, self._outer
+        while outer is not None:
+            shared = outer._open and denial.account in outer._context.path
+            if shared and outer.tracker.store.id == self.tracker.store.id and outer._is_around():
+                own += outer._held
+            outer = outer._outer
+        return own > 0 and any(
+            denial.requested > free + balance.held - own
+            for name, balance, free in refusing.rooms_of(self)
+            if name == denial.account
+        )
+
+    def _is_around(self) -> bool:
+        """Tell whether this call was entered in the very context that runs now.
+
+        A token is good only in the context that made it: trying it is the test.
+        """
+        here = INNERMOST.get()
+        try:
+            INNERMOST.reset(self._token)
+        except ValueError:
+            return False
+        self._token = INNERMOST.set(here)
+        return True
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """Return what the policy did to make this call possible, in order."""
+        return tuple((self._data or {}).get("decisions", ()))
+
+    def waited(self, denial: Denial, seconds: float) -> None:
+        """Note how long it stood in line, and at which kind of account."""
+        more = {"waited_us": int(seconds * 1e6), "waited_at": kind_of(denial.account)}
+        self._data = {**(self._data or {}), **more}
+
+    def decide(self, decision: str) -> None:
+        """Note what the policy did."""
+        self._data = {**(self._data or {}), "decisions": [*self.decisions, decision]}
+
+    def _worst_case(self) -> int:
+        sheet, capped, run = self._sheet, self._capped, self._run
+        if sheet is None:
+            if capped:
+                refusing.without_price(self)
+            return 0
+        inputs, outputs = self._asked
+        if outputs is None and run is not None:
+            outputs = run.max_output_tokens
+        window = sheet.context_window if self._one_prompt else None
+        if inputs is None and self._input is not None:
+            learned = run.learned.get(self._request.model) if run is not None else None
+            inputs = bound_input_tokens(
+                self._input, tokenizer=self.tracker.tokenizer, learned=learned, window=window
+            )
+        if inputs is None or (window is not None and inputs > window):
+            inputs = window
+        if outputs is None:
+            outputs = sheet.max_output_tokens or window
+        if inputs is None or outputs is None:
+            if capped and self._is_enforced():
+                raise ConfigurationError(refusing.unbounded(self._request.model, inputs))
+            return 0
+        if not (
+            type(inputs) is int
+            and type(outputs) is int
+            and 0 <= inputs <= TOKENS_MAX
+            and 0 <= outputs <= TOKENS_MAX
+        ):
+            # A negative bound would be a negative hold: money out of nothing.
+            raise UsageError(
+                f"input_tokens {inputs!r} and max_output_tokens {outputs!r} must be whole "
+                f"numbers from 0 to {TOKENS_MAX}"
+            )
+        self.input_tokens, self.max_output_tokens = inputs, outputs
+        amount = sheet.worst(inputs, outputs, self._started)
+        return amount if amount <= PICO_MAX else PICO_MAX
+
+    def _is_enforced(self) -> bool:
+        """Tell whether a cap on the path refuses, as far as this process knows."""
+        return self._capped and self._scope is not None and self._scope.enforces(self._context)
+
+    def _without_store(self, error: StoreUnavailableError) -> None:
+        """Rule 11: never spend unseen under a cap; without one go on, and count it."""
+        if self._is_enforced():
+            raise error
+        self.tracker.unrecorded(error)
+
+    def denied(
+        self, denial: Denial, advice: str = "", make: type[BudgetExceededError] | None = None
+    ) -> BudgetExceededError:
+        """Record the refusal, once per abandoned call, and return the error to raise."""
+        return refusing.error(self, denial, advice, make)
+
+    def _with(self, **more: str) -> dict[str, Any]:
+        return {**(self._data or {}), **more}

@@ -1,0 +1,199 @@
+"""The call: entered with `with` or `async with`, and settled when it is left.
+
+Sync and async differ only in how they wait for money. After the provider may have seen the
+request, nothing here raises over a response that was paid for.
+"""
+
+import logging
+import os
+from types import TracebackType
+from typing import Any, Self
+
+from spendtree.call.answer import Answer, price, read
+from spendtree.call.asking import INNERMOST, Asking
+from spendtree.ending import not_billed
+from spendtree.event import Event, Kind
+from spendtree.money import to_usd
+from spendtree.policy import degrade
+from spendtree.usage import Usage
+from spendtree.waiting import Bell, TaskBell, in_event_loop
+
+log = logging.getLogger("spendtree")
+
+_new = tuple.__new__
+"""Makes a NamedTuple in half the time of its constructor: for what every call makes."""
+
+
+class Call(Asking):
+    """A call under budget; use it with `with` or `async with`, and `record` what came back.
+
+    Entering raises BudgetExceededError, EnvelopeExhaustedError, UnknownPriceError or
+    StoreUnavailableError before anything is sent. Leaving without usage presumes the worst case
+    spent, unless the error says that surely nothing was billed.
+    """
+
+    # Class attributes, not set for each call: what most calls never change.
+    _usage: Usage | None = None
+    _answer: Answer | None = None
+    _void = ""
+    _lapse = ""
+
+    @property
+    def id(self) -> str:
+        """Return the call's id, as 32 hexadecimal digits; the same for its hold and its span."""
+        return self._id.hex() if self._open or self._held >= 0 else ""
+
+    @property
+    def held(self) -> Any:
+        """Return the dollars reserved for this call, as `Decimal`."""
+        return to_usd(max(self._held, 0))
+
+    def record(self, response: Any) -> None:
+        """Note what was used: a `Usage`, or a provider's response that states it.
+
+        A later record replaces an earlier one (streams repeat their usage, cumulatively). A
+        response is priced by the model that it names, or by the cost that it states itself. One
+        that states no usage is logged, and the call settles as unmetered at its hold.
+        """
+        if isinstance(response, Usage):
+            self._usage, self._answer = response, None
+            return
+        answer = read(response)
+        if answer.usage is not None:
+            self._usage, self._answer = answer.usage, answer
+        else:
+            log.warning(
+                "a %s response for %s %s; its worst case is presumed spent",
+                type(response).__name__,
+                self._request.model,
+                answer.problem,
+            )
+
+    def void(self, reason: str) -> None:
+        """Say that surely nothing was billed: the hold is given back when the call ends."""
+        self._void = reason or "not billed"
+
+    def lapse(self, reason: str) -> None:
+        """Say that how it ended is not known: without usage its hold is presumed spent."""
+        self._lapse = reason or "ended unclearly"
+
+    # Entering.
+
+    def __enter__(self) -> Self:
+        denial = self._begin()
+        if denial is not None:
+            bell = Bell()
+            for seconds in degrade(self, denial, bell.ring, can_wait=not in_event_loop()):
+                bell.wait(seconds)
+        self._token = INNERMOST.set(self)
+        return self
+
+    async def __aenter__(self) -> Self:
+        denial = self._begin()
+        if denial is not None:
+            bell = TaskBell()
+            waits = degrade(self, denial, bell.ring, can_wait=True)
+            try:
+                for seconds in waits:
+                    await bell.wait(seconds)
+            finally:
+                waits.close()  # a cancelled task leaves the line at once
+        self._token = INNERMOST.set(self)
+        return self
+
+    # Leaving.
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if INNERMOST.get() is self:
+            INNERMOST.set(self._outer)
+        if self._open and os.getpid() == self._pid:  # a forked child settles nothing of its parent
+            self._open = False
+            self._end(error)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def _end(self, error: BaseException | None) -> None:
+        usage = self._usage
+        self._finish(self._unknown(error) if usage is None else self._known(usage, error))
+
+    def _known(self, usage: Usage, error: BaseException | None) -> Event:
+        """Return the event of a call whose usage was stated, however it ended."""
+        at = self.tracker.clock() // 1000
+        sheet, answer = self._sheet, self._answer
+        data = self._data
+        if answer is None:
+            cost = None if sheet is None else sheet.cost(usage, self._started)
+        else:
+            book, started = self.tracker.prices, self._started
+            cost, told = price(answer, usage, self._request, sheet, book, started)
+            if told:
+                data = {**(data or {}), **told}
+        if error is not None:
+            data = {**(data or {}), "error": type(error).__name__}
+        fields = (
+            0,
+            Kind.CALL,
+            at,
+            self._id,
+            self._context,
+            self._request,
+            cost,
+            self._held,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            usage.cache_write_1h_tokens,
+            usage.reasoning_tokens,
+            "ok" if error is None else "failed",
+            self._started,
+            data,
+        )
+        return _new(Event, fields)
+
+    def _unknown(self, error: BaseException | None) -> Event:
+        """Return the event of a call that gave no usage: void, unmetered or lapsed."""
+        void = self._void or (not_billed(error) if error is not None else "")
+        if void:
+            kind, status, reason = Kind.CALL, "failed", void
+        elif error is not None:
+            kind, status, reason = Kind.LAPSE, "lapsed", f"ended by {type(error).__name__}"
+        elif self._lapse:
+            kind, status, reason = Kind.LAPSE, "lapsed", self._lapse
+        else:
+            kind, status, reason = Kind.LAPSE, "unmetered", "the response stated no usage"
+        return Event(
+            0,
+            kind,
+            self.tracker.clock() // 1000,
+            self._id,
+            self._context,
+            self._request,
+            0,
+            self._held,
+            status=status,
+            started=self._started,
+            data=self._with(reason=reason),
+        )
+
+    def _finish(self, event: Event) -> None:
+        self.tracker.finish(event, self._scope)
+        scope, run = self._scope, self._run
+        reader = run or (scope._session if scope is not None else None)
+        if reader is not None and reader.inbox and event.input_tokens:
+            reader.inbox.clear()  # what was delivered has been read
+        if run is not None:
+            run.add(event)
+            if self._asking is not None and self._usage is not None:
+                run.learn(self._request.model, self._asking, self._usage)

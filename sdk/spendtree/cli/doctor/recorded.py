@@ -1,0 +1,78 @@
+"""What the log tells of calls that nobody meant to make so: outside scopes, or of unknown price."""
+
+from spendtree.cli import output
+from spendtree.cli.doctor.finding import Section
+from spendtree.money import format_usd
+from spendtree.store.health import Health, Stray
+from spendtree.tree import iso
+
+REASONS = {
+    "no_scope": (
+        "were made outside any session",
+        "open a spendtree.session around what makes them; `spendtree.instrument` alone opens none",
+    ),
+    "lost_thread": (
+        "lost the scope on the way into a thread",
+        "use spendtree.ThreadPoolExecutor, or scope.bind(function) for other pools and threads",
+    ),
+    "imported": (
+        "were imported without a session",
+        "nothing to do, if their traces had none",
+    ),
+}
+"""Why a call is unattributed -> what that means, and what to do about it."""
+
+MODELS_SHOWN = 3
+
+
+def look(health: Health) -> Section:
+    """Look at what was recorded."""
+    section = Section(name="log", title="Log")
+    section.facts = {
+        "events": health.events,
+        "last": iso(health.last_at) if health.last_at else None,
+        "unattributed": [
+            {
+                "reason": each.reason,
+                "calls": each.calls,
+                "cost_usd": output.usd(each.cost),
+                "last": iso(each.last_at),
+            }
+            for each in health.strays
+        ],
+        "unpriced": [each._asdict() for each in health.unpriced],
+    }
+    if not health.events:
+        section.note("nothing is recorded yet", "`spendtree demo` shows what it looks like")
+        return section
+    section.ok(
+        f"{output.plural(health.events, 'event')}, the last at {output.moment(health.last_at)} UTC"
+    )
+    for stray in health.strays:
+        _stray(section, stray)
+    if health.unpriced:
+        _unpriced(section, health)
+    return section
+
+
+def _stray(section: Section, stray: Stray) -> None:
+    meaning, fix = REASONS.get(stray.reason, (f"have no scope ({stray.reason})", "see the docs"))
+    text = (
+        f"{output.plural(stray.calls, 'call')} of {format_usd(stray.cost)} {meaning}, the last at "
+        f"{output.moment(stray.last_at)} UTC"
+    )
+    if stray.reason == "imported":
+        section.note(text, fix)
+    else:
+        section.warn(text, fix)
+
+
+def _unpriced(section: Section, health: Health) -> None:
+    calls = sum(each.calls for each in health.unpriced)
+    names = [each.model or "(no model)" for each in health.unpriced[:MODELS_SHOWN]]
+    more = len(health.unpriced) - len(names)
+    models = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+    section.warn(
+        f"{output.plural(calls, 'call')} of unknown price, which cost extra: {models}",
+        "give the models a price under `prices:` in spendtree.yaml",
+    )

@@ -1,0 +1,74 @@
+"""What stands around a store: its exporter, the price list, the configuration."""
+
+import time
+from pathlib import Path
+
+from spendtree.cli import output
+from spendtree.cli.doctor.finding import Section
+from spendtree.config import locate_config
+from spendtree.config.review import review
+from spendtree.config.thresholds import THRESHOLDS
+from spendtree.errors import ConfigurationError
+from spendtree.pricing import PriceBook
+from spendtree.tree import iso
+
+DAY_SECONDS = 86_400
+
+
+def exporter(store: str) -> Section:
+    """Look whether an exporter writes for the store."""
+    # Of the extra's package it needs the one module that has no library of the extra.
+    from spendtree_exporter.lock import holder  # noqa: PLC0415
+
+    section = Section(name="exporter", title="Exporter")
+    process = holder(store)
+    section.facts = {"writer": process}
+    if process is None:
+        section.note(
+            "no exporter is running on this store",
+            f"spendtree-exporter --store {store}, if you want metrics; it also closes what was "
+            "abandoned",
+        )
+    else:
+        section.ok(f"the exporter of {process} closes what was abandoned")
+    return section
+
+
+def prices() -> Section:
+    """Look at the price list's age."""
+    section = Section(name="prices", title="Prices")
+    timestamp = PriceBook().catalogue_timestamp
+    section.facts = {"timestamp": None, "age_days": None}
+    if timestamp is None:
+        section.note("nobody knows how old the price list is", "pip install -U genai-prices")
+        return section
+    age = max(time.time() - timestamp, 0)
+    days = int(age // DAY_SECONDS)
+    section.facts = {"timestamp": iso(timestamp * 1_000_000), "age_days": days}
+    date = output.moment(timestamp * 1_000_000)[:10]
+    text = f"the price list is of {date}, {output.plural(days, 'day')} old"
+    if age > THRESHOLDS["price_catalogue_age_seconds"].default:
+        section.warn(text, "pip install -U genai-prices")
+    else:
+        section.ok(text)
+    return section
+
+
+def configuration(file: Path | None) -> Section:
+    """Look at the configuration, as `spendtree check` does."""
+    section = Section(name="configuration", title="Configuration")
+    section.facts = {"file": None if file is None else str(file), "warnings": []}
+    if file is None:
+        section.note("none: the defaults hold", "give --config, or set SPENDTREE_CONFIG")
+        return section
+    try:
+        config, place = locate_config(file)
+    except (ConfigurationError, OSError) as error:
+        section.fail(str(error), "mend the line that it names")
+        return section
+    remarks = [place.below(remark.path).tell(remark.text) for remark in review(config)]
+    section.facts["warnings"] = remarks
+    section.ok(f"{file} is valid, mode {config.mode}")
+    for remark in remarks:
+        section.warn(remark, f"see `spendtree check {file}`")
+    return section

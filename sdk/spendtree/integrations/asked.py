@@ -1,0 +1,161 @@
+"""One request of a client: what it asks for, and what it is sent with.
+
+Reads the options that a client's `request` is given and never changes them: they are the user's.
+"""
+
+import copy
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from spendtree import bound
+from spendtree.call import Call
+from spendtree.default import default
+from spendtree.integrations.library import Endpoint, Library
+from spendtree.pricing.providers import canonical
+from spendtree.scope import current
+from spendtree.tracker import Spendtree
+from spendtree.usage import TOKENS_MAX
+
+PROVIDER = "_spendtree_provider"
+"""The attribute in which `wrap` keeps the provider that it was told."""
+
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
+"""Hosts that tell no provider: a proxy, a gateway, a model of one's own, a test."""
+
+
+class ClientCall(Call):
+    """A call that a client makes: its provider is that of the client, whatever a policy says."""
+
+    def switch(self, model: str, provider: str) -> bool:
+        """Ask another model from here on; False also if another provider would have to be asked."""
+        if provider and canonical(provider) != canonical(self.provider):
+            return False
+        return super().switch(model, self.provider)
+
+
+class Asked:
+    """A request that is billed: the body that it will have, who is asked, and the output limit."""
+
+    def __init__(self, library: Library, endpoint: Endpoint, client: Any, options: Any) -> None:
+        self.endpoint = endpoint
+        self._options = options
+        self._scope = current()
+        self._tracker = default() if self._scope is None else self._scope.tracker
+        self.body = _body(options)
+        model = self.body.get("model")
+        self.model = model if isinstance(model, str) else ""
+        self.provider = getattr(client, PROVIDER, "") or provider_of(library, client, self._tracker)
+        self.streams = self.body.get("stream") is True
+        self._choices = _count(self.body.get(endpoint.choices)) or 1
+        self._key = next((key for key in endpoint.limits if _count(self.body.get(key))), "")
+        self._limit = _count(self.body[self._key]) if self._key else None
+        self.adds_usage = self.streams and endpoint.usage_option and not _asks_usage(self.body)
+
+    def call(self) -> ClientCall:
+        """Return the call of one attempt, to enter."""
+        limit, endpoint = self._limit, self.endpoint
+        run = None if self._scope is None else self._scope._run
+        if limit is None and run is not None:
+            limit = run.max_output_tokens
+        if limit is None and self._choices > 1:
+            sheet = self._tracker.prices.sheet(self.model, self.provider)
+            limit = (sheet.max_output_tokens or sheet.context_window) if sheet else None
+        tokens = None if limit is None else limit * self._choices
+        content = {key: each for key, each in self.body.items() if key not in bound.NO_INPUT}
+        if endpoint.embeds:
+            tokens = 0
+        elif any(content.get(key) is not None for key in endpoint.kept_by_provider):
+            content = {}
+        call = ClientCall(
+            self._tracker,
+            self._scope,
+            self.model,
+            provider=self.provider,
+            input=content or None,
+            max_output_tokens=tokens,
+        )
+        if endpoint.embeds:
+            call._one_prompt = False
+        return call
+
+    def options(self, call: ClientCall) -> Any:
+        """Return the options to send an attempt with: the user's, and what the call was granted."""
+        changes: dict[str, Any] = {}
+        if call.model != self.model:
+            changes["model"] = call.model
+        limit = self._limit_to_send(call)
+        if limit is not None:
+            changes[self._key or self._key_to_add(call)] = limit
+        if self.adds_usage:
+            told = self.body.get("stream_options")
+            changes["stream_options"] = {**(told or {}), "include_usage": True}
+        options = copy.copy(self._options)
+        if changes:
+            # What stands in the extra body goes over the body, so what we say goes into both.
+            extra = options.extra_json
+            options.json_data = {**(options.json_data or {}), **changes}
+            if extra is not None:
+                options.extra_json = {**extra, **changes}
+        return options
+
+    def _limit_to_send(self, call: ClientCall) -> int | None:
+        """Return the output limit of each choice, None where what the user sent says it.
+
+        A limit that is only the context window is not sent: a provider refuses one above what its
+        model can write, and the model cannot write more anyway.
+        """
+        granted = call.max_output_tokens
+        if granted is None or not self.endpoint.limits:
+            return None
+        limit = max(granted // self._choices, 1)
+        if limit == self._limit or (self._limit is None and limit == _window(call)):
+            return None
+        return limit
+
+    def _key_to_add(self, call: ClientCall) -> str:
+        key = self.endpoint.limit_for
+        return key(self.provider, call.model) if key else self.endpoint.limits[0]
+
+
+def provider_of(library: Library, client: Any, tracker: Spendtree) -> str:
+    """Return the provider that a client asks, by its class or its base URL; "" if none is told."""
+    url = client.base_url
+    known = _known.get(client)
+    if known is None or known[0] is not url:
+        known = _known[client] = url, _provider(library, type(client).__name__, url, tracker)
+    return known[1]
+
+
+_known: "weakref.WeakKeyDictionary[Any, tuple[Any, str]]" = weakref.WeakKeyDictionary()
+"""The base URL that each client had when it was last asked, and the provider there."""
+
+
+def _provider(library: Library, kind: str, url: Any, tracker: Spendtree) -> str:
+    for word, provider in library.kinds.items():
+        if word in kind:
+            return provider
+    if url.host in LOCAL:
+        return ""
+    return library.hosts.get(url.host) or tracker.prices.provider_at(str(url))
+
+
+def _body(options: Any) -> Mapping[str, Any]:
+    body, extra = options.json_data, options.extra_json
+    if not isinstance(body, Mapping):
+        body = {}
+    return {**body, **extra} if isinstance(extra, Mapping) else body
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 < value <= TOKENS_MAX else None
+
+
+def _asks_usage(body: Mapping[str, Any]) -> bool:
+    told = body.get("stream_options")
+    return isinstance(told, Mapping) and told.get("include_usage") is True
+
+
+def _window(call: ClientCall) -> int | None:
+    sheet = call._sheet
+    return None if sheet is None or sheet.max_output_tokens else sheet.context_window

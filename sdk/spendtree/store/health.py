@@ -1,0 +1,145 @@
+"""Health: what can be told of a store's file by looking at it, and by changing nothing.
+
+It reads with a connection of its own that cannot write: opening a store would bring an older file
+to the newest schema, and that is not for a look.
+"""
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import NamedTuple
+from urllib.parse import quote
+
+from spendtree.errors import StoreError
+from spendtree.event import Kind
+from spendtree.store import owner as owners
+from spendtree.store.database import APPLICATION_ID, FOREIGN, schema_steps, translation
+
+WAIT_SECONDS = 5.0
+FAULTS_SHOWN = 5
+
+
+class Held(NamedTuple):
+    """Open holds of one process: how many, their pico-dollars, since when (microseconds).
+
+    `dead` is None where it cannot be known: the process is of another host.
+    """
+
+    process: str
+    dead: bool | None
+    holds: int
+    amount: int
+    oldest: int
+
+
+class Stray(NamedTuple):
+    """Calls outside any scope, by the reason: no_scope, lost_thread or imported."""
+
+    reason: str
+    calls: int
+    cost: int
+    last_at: int
+
+
+class Unpriced(NamedTuple):
+    """Calls whose price nobody knew."""
+
+    provider: str
+    model: str
+    calls: int
+
+
+class Health(NamedTuple):
+    """One store's state; `faults` are what SQLite's quick check found, () if nothing.
+
+    `events` counts all that were ever recorded, `last_at` is the last one's time (0: none).
+    """
+
+    id: str
+    schema: int
+    known_schema: int
+    faults: tuple[str, ...]
+    events: int = 0
+    last_at: int = 0
+    held: tuple[Held, ...] = ()
+    strays: tuple[Stray, ...] = ()
+    unpriced: tuple[Unpriced, ...] = ()
+
+
+def examine(path: str) -> Health:
+    """Look at a store's file. Raises StoreError if it cannot be read or is another program's."""
+    try:
+        with closing(_reader(path)) as connection:
+            return _look(connection, path)
+    except FOREIGN as error:
+        kind, advice = translation(error)
+        raise kind(f"store {path}: {error}; {advice}") from error
+
+
+def _reader(path: str) -> sqlite3.Connection:
+    place = f"file:{quote(os.path.abspath(path))}?mode=ro"
+    return sqlite3.connect(place, uri=True, timeout=WAIT_SECONDS, isolation_level=None)
+
+
+def _look(connection: sqlite3.Connection, path: str) -> Health:
+    connection.execute("BEGIN")  # one state of the file, whatever is written meanwhile
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise StoreError(
+            f"store {path}: that is no store of Spendtree's; name another file with --store"
+        )
+    schema, known = connection.execute("PRAGMA user_version").fetchone()[0], len(schema_steps())
+    checked = connection.execute(f"PRAGMA quick_check({FAULTS_SHOWN})").fetchall()
+    faults = tuple(str(line) for (line,) in checked if line != "ok")
+    if faults or schema != known:
+        return Health("", schema, known, faults)
+    (id,) = connection.execute("SELECT value FROM meta WHERE key='store_id'").fetchone()
+    events = connection.execute("SELECT seq FROM sqlite_sequence WHERE name='event'").fetchone()
+    last = connection.execute("SELECT at FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+    return Health(
+        id,
+        schema,
+        known,
+        (),
+        events[0] if events else 0,
+        last[0] if last else 0,
+        _held(connection),
+        _strays(connection),
+        _unpriced(connection),
+    )
+
+
+def _held(connection: sqlite3.Connection) -> tuple[Held, ...]:
+    rows = connection.execute(
+        "SELECT o.host, o.boot, o.pid, o.start, count(*), total(h.amount), min(h.at) "
+        "FROM hold h JOIN owner o ON o.no = h.owner GROUP BY o.no ORDER BY 7"
+    )
+    here = owners.current()
+    found = []
+    for host, boot, pid, start, holds, amount, oldest in rows:
+        dead = owners.Owner(host, boot, pid, start).is_dead(here)
+        process = f"process {pid}" if host == here.host else f"process {pid} of {host}"
+        found.append(Held(process, dead, holds, int(amount), oldest))
+    return tuple(found)
+
+
+def _strays(connection: sqlite3.Connection) -> tuple[Stray, ...]:
+    # `total` and not `sum`: these are figures to look at, and `sum` fails above $9.2 million.
+    rows = connection.execute(
+        "SELECT coalesce(json_extract(e.data, '$.unattributed'), 'no_scope') AS reason, "
+        "sum(coalesce(json_extract(e.data, '$.rollup.count'), 1)), total(e.cost), max(e.at) "
+        "FROM context c JOIN event e ON e.context = c.no "
+        "WHERE c.session = '' AND e.kind IN (?, ?) GROUP BY reason ORDER BY 2 DESC",
+        (Kind.CALL, Kind.LAPSE),
+    )
+    return tuple(Stray(reason, calls, int(cost), at) for reason, calls, cost, at in rows)
+
+
+def _unpriced(connection: sqlite3.Connection) -> tuple[Unpriced, ...]:
+    rows = connection.execute(
+        "SELECT r.provider, r.model, sum(coalesce(json_extract(e.data, '$.rollup.count'), 1)) "
+        "FROM event e JOIN request r ON r.no = e.request "
+        "WHERE e.kind = ? AND e.cost IS NULL GROUP BY r.no ORDER BY 3 DESC",
+        (Kind.CALL,),
+    )
+    return tuple(Unpriced(*row) for row in rows)
