@@ -17,7 +17,6 @@ from grafana.build.panels import (
     table_of,
 )
 from grafana.build.queries import (
-    SPENDING,
     THIS_MONTH,
     added_up,
     grown,
@@ -27,7 +26,7 @@ from grafana.build.queries import (
     share,
 )
 
-COST = recorded(SPENDING, skip=("agent", "model"))
+COST = recorded("customer_team:spendtree_cost_usd:rate5m")
 USED = recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
 
