@@ -1,6 +1,6 @@
-"""The configuration of `alerts/` as it is, but for the addresses: this machine has no names for them.
+"""The configuration of `alerts/` as it is, but for the addresses, which compose has names for.
 
-In compose the programs know each other by the names of their services; here each is a port of the
+There the programs know each other by the names of their services; here each is a port of the
 loopback interface. Nothing else is changed: a test compares what is left.
 """
 
