@@ -43,7 +43,7 @@ def rules(
     ] = False,
     as_json: output.JsonOption = False,
 ) -> None:
-    """Write Prometheus' rules, Alertmanager's configuration and the runbooks.
+    """Write the alerting rules, their routes and their runbooks.
 
     Alerts compare with thresholds: with what spendtree.yaml says under alerts.thresholds, else
     with --threshold, else with a default. So nobody has to change the files by hand, and a newer
