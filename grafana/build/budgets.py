@@ -4,6 +4,7 @@ from grafana.build import colours, denials, envelopes
 from grafana.build.dashboard import Board, Line, Section
 from grafana.build.panels import (
     COUNT,
+    GAUGE,
     RATIO,
     SECONDS,
     USD,
@@ -122,13 +123,6 @@ _top = Line(
     ],
 )
 
-_GAUGE = {
-    "custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
-    "min": 0,
-    "max": 1,
-    "color": {"mode": "thresholds"},
-}
-
 _what_has_each_budget_left = table_of(
     About(
         "What has each budget left?",
@@ -159,7 +153,7 @@ _what_has_each_budget_left = table_of(
         Column("Value #C", "Presumed", USD, 2, 90),
         Column("Value #D", "Held", USD, 3, 80),
         Column("Value #E", "Remaining", USD, 2, 100),
-        Column("Value #F", "Used", RATIO, 0, 150, _GAUGE),
+        Column("Value #F", "Used", RATIO, 0, 150, GAUGE),
         Column(
             "Value #G",
             "Projected",

@@ -4,6 +4,7 @@ from grafana.build import colours
 from grafana.build.dashboard import Board, Line, Section
 from grafana.build.panels import (
     COUNT,
+    GAUGE,
     RATIO,
     USD,
     About,
@@ -16,7 +17,6 @@ from grafana.build.panels import (
     table_of,
 )
 from grafana.build.queries import (
-    SPENDING,
     THIS_MONTH,
     added_up,
     grown,
@@ -26,7 +26,7 @@ from grafana.build.queries import (
     share,
 )
 
-COST = recorded(SPENDING, skip=("agent", "model"))
+COST = recorded("customer_team:spendtree_cost_usd:rate5m")
 USED = recorded("budget:spendtree_budget_used:ratio", 'kind="customer"')
 HOURS = recorded("customer:spendtree_cost_usd:increase1h")
 
@@ -227,16 +227,7 @@ _who_costs_more_than_they_pay = table_of(
             RATIO,
             0,
             150,
-            {
-                "custom.cellOptions": {
-                    "type": "gauge",
-                    "mode": "basic",
-                    "valueDisplayMode": "text",
-                },
-                "min": 0,
-                "max": 1,
-                "color": {"mode": "thresholds"},
-            },
+            GAUGE,
         ),
     ],
     sort="Of the price",

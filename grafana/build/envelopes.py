@@ -4,6 +4,7 @@ from grafana.build import colours
 from grafana.build.dashboard import Line, Section
 from grafana.build.panels import (
     COUNT,
+    GAUGE,
     LIMIT_LINE,
     RATIO,
     USD,
@@ -19,6 +20,7 @@ from grafana.build.queries import (
     grown,
     recorded,
     select,
+    share,
     threshold,
     total,
 )
@@ -99,10 +101,51 @@ _transfers = table_of(
     sort="Moved",
 )
 
+OPEN = 'kind="envelope", session!="_overflow"'
+
+
+def _open(name: str) -> str:
+    return total(select(name, OPEN), "agent")
+
+
+_envelopes_of_recent_sessions = table_of(
+    About(
+        "Envelopes of recent sessions",
+        "What each role may spend in the sessions that run or ended a quarter of an hour ago, all "
+        "together. Remaining near zero while sessions run means that the next calls are denied: "
+        "move money with `transfer`, or raise envelope_usd.",
+        USD,
+        2,
+    ),
+    [
+        _open("budget_limit_usd"),
+        _open("budget_spent_usd"),
+        _open("budget_presumed_usd"),
+        _open("budget_held_usd"),
+        _open("budget_remaining_usd"),
+        share(
+            f"({_open('budget_spent_usd')} + {_open('budget_presumed_usd')})",
+            _open("budget_limit_usd"),
+        ),
+    ],
+    [
+        Column("agent", "Agent"),
+        Column("Value #A", "Limit", USD, 2, 80),
+        Column("Value #B", "Spent", USD, 3, 80),
+        Column("Value #C", "Presumed", USD, 3, 90),
+        Column("Value #D", "Held", USD, 3, 80),
+        Column("Value #E", "Remaining", USD, 2, 100),
+        Column("Value #F", "Used", RATIO, 0, 130, GAUGE),
+    ],
+    sort="Used",
+    thresholds=colours.steps(0.8, 1),
+)
+
 SIZES = Section(
     "Are the envelopes of the right size?",
     [
         Line(9, [(12, _exhaustion_by_role), (12, _which_envelopes_are_too_tight_or_too_loose)]),
-        Line(9, [(12, _how_much_of_its_envelope_does_a_role_use), (12, _transfers)]),
+        Line(8, [(24, _how_much_of_its_envelope_does_a_role_use)]),
+        Line(8, [(15, _envelopes_of_recent_sessions), (9, _transfers)]),
     ],
 )

@@ -88,6 +88,15 @@ SEVERITIES: Mapping[str, object] = {
 """The colours of an alert's severity."""
 
 
+GAUGE: Mapping[str, object] = {
+    "custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
+    "min": 0,
+    "max": 1,
+    "color": {"mode": "thresholds"},
+}
+"""A column of shares, drawn as bars in the colours of the table's thresholds."""
+
+
 NAMELESS = {
     "customer": "no customer",
     "team": "no team",

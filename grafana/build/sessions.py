@@ -10,6 +10,7 @@ from grafana.build import colours
 from grafana.build.dashboard import Board, Line, Section
 from grafana.build.panels import (
     COUNT,
+    GAUGE,
     RATIO,
     SESSION_LINK,
     TIMES,
@@ -203,16 +204,7 @@ _dearest = table_of(
             RATIO,
             0,
             150,
-            {
-                "custom.cellOptions": {
-                    "type": "gauge",
-                    "mode": "basic",
-                    "valueDisplayMode": "text",
-                },
-                "min": 0,
-                "max": 1,
-                "color": {"mode": "thresholds"},
-            },
+            GAUGE,
         ),
     ],
     sort="Cost",

@@ -108,7 +108,7 @@ class _Demo:
         interrupted = _interruption()
         if self._url:
             self._say(f"serving {self._url}/metrics, Ctrl-C ends it")
-        await workload.stray_call(self._tracker, seed=self._seed)
+        workload.stray_call(self._tracker, seed=self._seed)
         numbers = iter(range(sessions))
         await asyncio.gather(*(self._work(numbers, interrupted) for _ in range(AT_ONCE)))
         self._show()

@@ -242,18 +242,18 @@ class Session:
         return f"t-{self._ids}"
 
 
-async def stray_call(tracker: spendtree.Spendtree, *, seed: int) -> None:
+def stray_call(tracker: spendtree.Spendtree, *, seed: int) -> None:
     """Make a call outside any session, as a forgotten script does: recorded as unattributed."""
     random = Random(f"{seed}/stray")
-    async with tracker.call(
+    with tracker.call(
         "gpt-4o-mini", provider="openai", input_tokens=900, max_output_tokens=40
     ) as call:
         call.record(spendtree.Usage(random.randint(500, 900), random.randint(10, 40)))
 
 
-async def unpriced_call(tracker: spendtree.Spendtree) -> None:
+def unpriced_call(tracker: spendtree.Spendtree) -> None:
     """Ask a model that nobody knows a price of, outside any cap: recorded as unpriced."""
-    async with tracker.call(
+    with tracker.call(
         "madlad-400", provider="self-hosted", input_tokens=700, max_output_tokens=200
     ) as call:
         call.record(spendtree.Usage(640, 130))
@@ -261,7 +261,7 @@ async def unpriced_call(tracker: spendtree.Spendtree) -> None:
 
 def lost_call(tracker: spendtree.Spendtree, *, seed: int) -> None:
     """Make a stray call from a plain thread while a session is open: who asked is lost."""
-    thread = threading.Thread(target=asyncio.run, args=(stray_call(tracker, seed=seed),))
+    thread = threading.Thread(target=stray_call, args=(tracker,), kwargs={"seed": seed})
     thread.start()
     thread.join()
 

@@ -104,7 +104,7 @@ def draw(
     try:
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.clock.set_fixed_time(now * 1000)
+        page.clock.set_fixed_time(now)  # in seconds, here
         page.add_init_script(f"window.spendtreeAsked = {json.dumps(asked)}")
         page.goto(url)
         _until_drawn(page, complaints)

@@ -50,6 +50,7 @@ def drawn(page: str, browser: BrowserContext, filled: Any) -> Draw:
             dashboard=dashboard,
             prometheus=filled.url,
             now=filled.now,
+            scrape_interval=filled.scrape_interval,
             theme=theme,
             picture=picture,
         )
