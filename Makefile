@@ -10,7 +10,8 @@ LOWEST := $(VENV)/lowest
 
 # Debian packages whose programs the tests run, each as package=program. They are installed by the
 # root of a Debian machine only; elsewhere tests that need them skip and say so.
-APT_PROGRAMS := prometheus=promtool
+APT_PROGRAMS := prometheus=promtool prometheus-alertmanager=amtool nodejs=node npm=npm \
+	chromium=chromium
 
 # Two workers: the suite waits on disk and on other processes more than it computes.
 PYTEST_ARGS ?= -n 2
@@ -25,22 +26,28 @@ MINUTES ?= 10
 PROMETHEUS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lowest check bench chaos soak fmt clean
+.PHONY: help setup demo stack test lowest test-render check bench chaos soak fmt clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/python ## make .venv with everything that the other targets need
 
 demo: setup ## run the demo workload and serve its metrics and pages
 	$(BIN)/spendtree demo --serve
 
-test: setup $(STAMPS)/programs ## run all tests (PYTEST_ARGS=... for other arguments)
+stack: setup $(STAMPS)/programs ## raise workload, exporter, Prometheus and Alertmanager, without Docker
+	$(BIN)/python -m tests.stack
+
+test: setup $(STAMPS)/programs $(STAMPS)/newer $(STAMPS)/npm ## run all tests but those that draw (PYTEST_ARGS=... for other arguments)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	$(MAKE) lowest
 
 lowest: $(STAMPS)/lowest ## run the tests of the client libraries with their lowest versions
 	timeout 900 $(LOWEST)/bin/python -m pytest -q -n 2 tests/sdk/integrations
+
+test-render: setup $(STAMPS)/programs $(STAMPS)/npm ## draw the dashboards in a browser, into artifacts/dashboards
+	$(BIN)/python -m pytest -m render tests/grafana/render
 
 check: setup ## lint, formatting, types and import directions: what CI checks
 	$(BIN)/ruff check .
@@ -48,7 +55,7 @@ check: setup ## lint, formatting, types and import directions: what CI checks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-bench: setup ## measure speed and size (JSON=file also writes one row per figure)
+bench: setup $(STAMPS)/programs ## measure speed and size (JSON=file also writes one row per figure)
 	$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
 chaos: setup ## spend one budget from 200 agents while calls fail and processes die (SEEDS=1000)
@@ -77,3 +84,13 @@ $(STAMPS)/lowest: pyproject.toml .ci/lowest | $(STAMPS)/python
 $(STAMPS)/programs: Makefile .ci/programs
 	@.ci/programs $(APT_PROGRAMS)
 	@mkdir -p $(@D) && touch $@
+
+# Left unmade where nothing could be fetched, so that the next `make test` tries again.
+$(STAMPS)/newer: .ci/newer
+	@.ci/newer $(VENV)/newer
+	@mkdir -p $(@D) && [ ! -d $(VENV)/newer ] || touch $@
+
+# The same for npm's packages.
+$(STAMPS)/npm: .ci/npm tests/grafana/render/package-lock.json $(STAMPS)/programs
+	@.ci/npm
+	@mkdir -p $(@D) && [ ! -d tests/grafana/render/node_modules ] || touch $@

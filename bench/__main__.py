@@ -26,9 +26,11 @@ REPEATS: dict[str, int] = {
     "waiting": 3,
     "fold": 3,
     "scrape": 1,
+    "dashboards": 1,
     "restart": 1,
     "ingest": 3,
     "pruning": 1,
+    "rules": 1,
 }
 """Every benchmark, in the order of running, and how often: 1 where the module repeats by itself."""
 

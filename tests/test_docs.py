@@ -132,7 +132,7 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
 
 def make_targets() -> set[str]:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    return set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
 @page_of_the_docs

@@ -2,6 +2,7 @@
 
 import email
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import spendtree
+from spendtree.cli import bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"spendtree": ROOT / "sdk", "spendtree_exporter": ROOT / "exporter"}
@@ -58,12 +60,35 @@ def sources() -> set[str]:
     }
 
 
-def test_the_wheel_holds_every_file_of_both_packages_and_nothing_else(
+def test_the_wheel_holds_every_file_of_both_packages_the_bundle_and_nothing_else(
     wheel: zipfile.ZipFile,
 ) -> None:
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
 
-    assert packed == sources()
+    assert packed == sources() | {f"spendtree/alerts/{name}" for name in bundle.files()}
+
+
+def test_the_alerting_bundle_can_be_written_from_an_installed_wheel(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    """What is installed is what the wheel unpacks to, before anything else on the path."""
+    site, out = tmp_path / "site-packages", tmp_path / "out"
+    wheel.extractall(site)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "spendtree.cli", "rules", "-o", str(out)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    paths = (path for path in out.rglob("*") if path.is_file())
+    texts = {path.relative_to(out).as_posix(): path.read_text("utf-8") for path in paths}
+    assert texts == bundle.files()
 
 
 def test_both_packages_are_marked_as_typed(wheel: zipfile.ZipFile) -> None:
@@ -83,7 +108,7 @@ def test_the_sdist_builds_without_the_repository_around_it(built: Path) -> None:
         packed = {name.partition("/")[2] for name in archive.getnames()}
 
     code = {f"{PACKAGES[name.partition('/')[0]].name}/{name}" for name in sources()}
-    assert code <= packed
+    assert code | {f"alerts/{name}" for name in bundle.files()} <= packed
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "PKG-INFO"} <= packed
     assert not [name for name in packed if name.startswith(("tests/", "bench/", "docs/"))]
 

@@ -1,7 +1,5 @@
 """What the exporter's tests share: a small log, a growing SQLite file, Prometheus' own programs."""
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from spendtree.account import session_account
 from spendtree.event import Context, Event, Kind, Request
 from spendtree.store import Store, open_store
+from tests.programs import program
 
 Load = Callable[[Store, int, int], None]
 
@@ -63,20 +62,10 @@ def _call(number: int) -> Event:
 @pytest.fixture
 def promtool() -> str:
     """The path of promtool."""
-    return _program("promtool")
+    return program("promtool")
 
 
 @pytest.fixture
 def prometheus() -> str:
     """The path of Prometheus itself."""
-    return _program("prometheus")
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        reason = f"install prometheus ({name}), for instance: apt-get install -y prometheus"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    return program("prometheus")

@@ -25,7 +25,7 @@ from spendtree.account import (
     session_account,
 )
 from spendtree.errors import LedgerConflictError, StoreError
-from spendtree.event import Context, Event, Kind, Request, derived_id
+from spendtree.event import SETTLED, Context, Event, Kind, Request, derived_id
 from spendtree.store import Store, open_store, sums
 from spendtree.store.protocol import START, Opened, Page, Reservation, Settlement
 
@@ -1246,7 +1246,7 @@ class SideBySide(RuleBasedStateMachine):
         self, number: int, context: Context, amount: int, floor: int | None, lenient: set[str]
     ) -> None:
         known = number in self.expected.holds or any(
-            self.stores[0].find(id_of(number), kind) for kind in (Kind.CALL, Kind.LAPSE)
+            self.stores[0].find(id_of(number), kind) for kind in (*SETTLED, Kind.LAPSE)
         )
         expected = self.expected.admission(context.path, amount, floor, lenient)
         answer, _ = self.repeated(
@@ -1263,12 +1263,17 @@ class SideBySide(RuleBasedStateMachine):
             assert isinstance(answer, Denial)
             assert (answer.account, answer.reason, answer.requested) == expected
 
-    @rule(number=new_or_known, cost=costs, verb=st.sampled_from(["settle", "void", "lapse"]))
-    def end(self, number: int, cost: int | None, verb: str) -> None:
+    @rule(
+        number=new_or_known,
+        cost=costs,
+        verb=st.sampled_from(["settle", "void", "lapse"]),
+        kind=st.sampled_from(SETTLED),
+    )
+    def end(self, number: int, cost: int | None, verb: str, kind: Kind) -> None:
         number = self.one_of(self.expected.holds, number)
         context = self.context_of(number)
         cost = cost if verb == "settle" else 0
-        ended = event(number, context=context, cost=cost, status="failed")
+        ended = event(number, kind, context, cost=cost, status="failed")
         arguments = (id_of(number), cost, ended) if verb == "settle" else (id_of(number), ended)
         _, fresh = self.repeated(lambda store: getattr(store, verb)(*arguments))
         if not fresh:

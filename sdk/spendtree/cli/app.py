@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import spendtree
-from spendtree.cli import checking, demo, importing, pruning, sessions, tree
+from spendtree.cli import checking, demo, importing, pruning, rules, sessions, tree
 from spendtree.cli.doctor import doctor
 from spendtree.errors import SpendtreeError
 
@@ -47,6 +47,7 @@ def create_app() -> typer.Typer:
     app.command("check")(checking.check)
     app.command("doctor")(doctor)
     app.command("prune")(pruning.prune)
+    app.command("rules")(rules.rules)
     return app
 
 

@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
-from itertools import count
 from typing import Annotated
 
 import typer
@@ -14,13 +13,13 @@ from rich.text import Text
 import spendtree
 from spendtree.cli import drawing, output, workload
 from spendtree.cli.sessions import read_summaries
+from spendtree.cli.stream import GAP_SECONDS, stream
 from spendtree.tree import SessionTree
 
 STORE = "sqlite:///spendtree-demo.db"
 """Not SPENDTREE_STORE: spend that never was does not belong among spend that was."""
 
 AT_ONCE = 3
-PAUSE_SECONDS = 1.0
 
 _COST = output.Dollars(4)
 
@@ -28,8 +27,13 @@ _COST = output.Dollars(4)
 def demo(
     sessions: Annotated[int, typer.Option(min=1, metavar="N", help="Sessions to run.")] = 6,
     forever: Annotated[
-        bool, typer.Option("--forever", help="Run one session after another until interrupted.")
+        bool,
+        typer.Option("--forever", help="Then go on as slowly as in life, until interrupted."),
     ] = False,
+    gap: Annotated[
+        float,
+        typer.Option(min=0.1, metavar="SECONDS", help="For --forever: between two sessions."),
+    ] = GAP_SECONDS,
     serve: Annotated[
         bool,
         typer.Option("--serve", help="Serve /metrics meanwhile, and on until interrupted."),
@@ -50,15 +54,15 @@ def demo(
 
     Nothing is paid for. Coordinators plan and spawn researchers, who spawn readers. One researcher
     fails, and its task is routed again in a second cycle; an agent with too small an envelope is
-    denied a call; one session runs into its ceiling.
+    denied a call; one session runs into its ceiling. With --forever sessions then come at random,
+    last a minute or two and overlap, as long as you like to look at them.
     """
-    numbers = count() if forever else iter(range(sessions))
     console = output.console()
     console.quiet = as_json
-    with closing(spendtree.Spendtree(store, {})) as tracker:
+    with closing(spendtree.Spendtree(store, workload.CONFIG)) as tracker:
         with _serving(tracker, listen) if serve else nullcontext("") as url:
             show = _Demo(tracker, console, seed=seed, url=url)
-            asyncio.run(show.run(numbers, paced=forever))
+            asyncio.run(show.run(sessions, gap_seconds=gap if forever else None))
         if as_json:
             rows = read_summaries(tracker.store)
             output.write_json([row.to_dict() for row in rows if row.session in show.done])
@@ -68,6 +72,8 @@ def _serving(tracker: spendtree.Spendtree, listen: str) -> AbstractContextManage
     """Serve the store's metrics in a thread beside; the value is the URL."""
     # The exporter is an extra of its own, which the demo needs only here.
     try:
+        from spendtree.config.figures import catalogue_figures, configured_figures  # noqa: PLC0415
+        from spendtree.config.limits import fold_settings  # noqa: PLC0415
         from spendtree.metrics import Fold  # noqa: PLC0415
         from spendtree_exporter.app import create_app  # noqa: PLC0415
         from spendtree_exporter.serve import parse_address, serving  # noqa: PLC0415
@@ -77,8 +83,11 @@ def _serving(tracker: spendtree.Spendtree, listen: str) -> AbstractContextManage
         ) from None
     host, port = parse_address(listen)
     # Nobody scrapes a demo for a minute before looking: its counters show their values at once.
-    fold = Fold(tracker.store.id, birth_hold_us=0)
-    return serving(create_app(tracker.store, fold=fold), host, port)
+    limits = fold_settings(tracker.config)._replace(birth_hold_us=0)
+    app = create_app(tracker.store, fold=Fold(tracker.store.id, **limits._asdict()))
+    dated = catalogue_figures(tracker.prices.catalogue_timestamp)
+    app.state.follower.configured = {**dated, **configured_figures(tracker.config)}
+    return serving(app, host, port)
 
 
 class _Demo:
@@ -94,34 +103,43 @@ class _Demo:
         self._dearest: SessionTree | None = None
         self.done: set[str] = set()
 
-    async def run(self, numbers: Iterator[int], *, paced: bool) -> None:
-        """Run the sessions of these numbers, then show; served, stay until interrupted."""
+    async def run(self, sessions: int, *, gap_seconds: float | None) -> None:
+        """Run so many sessions, then show; with a gap, or served, stay until interrupted."""
         interrupted = _interruption()
         if self._url:
             self._say(f"serving {self._url}/metrics, Ctrl-C ends it")
         await workload.stray_call(self._tracker, seed=self._seed)
-        workers = [
-            self._work(numbers, interrupted, paced=paced) for _ in range(1 if paced else AT_ONCE)
-        ]
-        await asyncio.gather(*workers)
+        numbers = iter(range(sessions))
+        await asyncio.gather(*(self._work(numbers, interrupted) for _ in range(AT_ONCE)))
         self._show()
-        if self._url and not interrupted.is_set():
+        if interrupted.is_set():
+            return
+        if gap_seconds is not None:
+            self._say("\nGoing on as slowly as in life. Ctrl-C ends it.")
+            await self._go_on(interrupted, sessions, gap_seconds)
+        elif self._url:
             self._say("Ctrl-C ends it.")
             await interrupted.wait()
 
-    async def _work(
-        self, numbers: Iterator[int], interrupted: asyncio.Event, *, paced: bool
-    ) -> None:
+    async def _work(self, numbers: Iterator[int], interrupted: asyncio.Event) -> None:
         for number in numbers:
             if interrupted.is_set():
                 return
             session = workload.Session(self._tracker, seed=self._seed, number=number)
-            self._finished(self._tracker.tree(await session.run()))
-            if paced:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(interrupted.wait(), PAUSE_SECONDS)
+            self._finished(await session.run())
 
-    def _finished(self, tree: SessionTree) -> None:
+    async def _go_on(self, interrupted: asyncio.Event, first: int, gap_seconds: float) -> None:
+        await stream(
+            self._tracker,
+            seed=self._seed,
+            ended=interrupted,
+            told=self._finished,
+            first=first,
+            gap_seconds=gap_seconds,
+        )
+
+    def _finished(self, session: str) -> None:
+        tree = self._tracker.tree(session)
         self.done.add(tree.session)
         if self._dearest is None or tree.totals.cost > self._dearest.totals.cost:
             self._dearest = tree

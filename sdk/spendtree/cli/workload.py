@@ -5,54 +5,46 @@ per session and task, so that the same seed spends the same whatever the order o
 """
 
 import asyncio
-from dataclasses import dataclass
+import threading
+from contextlib import suppress
+from pathlib import Path
 from random import Random
 
 import spendtree
+from spendtree.cli.questions import QUESTIONS, plot
 from spendtree.testing import ProviderError
 
 PROVIDERS = {
     "claude-haiku-4-5": "anthropic",
     "claude-sonnet-4-5": "anthropic",
+    "gemini-2.5-flash": "google",
     "gpt-4o": "openai",
     "gpt-4o-mini": "openai",
+    "madlad-400": "self-hosted",
 }
 
-CEILING = "1.00"
+CONFIG = Path(__file__).with_name("demo.yaml")
+"""Budgets, plans and contracts: for the application, and for an exporter beside it."""
+
+CEILING = "0.50"
 TIGHT_CEILING = "0.06"
 """Not enough for a whole answer: what a session looks like that ran into its ceiling."""
 
+READERS_ENVELOPE = "0.05"
+CROWDED_ENVELOPE = "0.0065"
+"""Room for three or four readers at a time: the others wait for what these leave."""
+
 MOST_TRIES = 3
 
-NOTES_TOKENS = 600
+SILENT = 0.04
+"""How many of a troubled agent's answers come without usage."""
+
+NOTES_TOKENS = (350, 860)
 EXTRACT_TOKENS = 300
-"""What researchers and readers hand up: the next call of who reads it pays for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a user asks: who pays, who owns the spend, and the tasks that it falls into."""
-
-    customer: str
-    team: str
-    text: str
-    tasks: tuple[str, ...]
-
-
-QUESTIONS = (
-    Question(
-        "acme",
-        "search",
-        "what do heat pumps cost in old buildings?",
-        ("prices", "subsidies", "noise limits", "installers", "running costs", "case studies"),
-    ),
-    Question("globex", "research", "which ports ship the most grain?", ("statistics", "sources")),
-    Question("initech", "support", "why does the printer say PC LOAD LETTER?", ("manuals",)),
-    Question(
-        "acme", "legal", "what changed in the packaging law?", ("the law", "comments", "rulings")
-    ),
-    Question("globex", "search", "how do rivals price storage?", ("price lists", "reviews")),
-)
+FIGURES_TOKENS = 180
+VERDICT_TOKENS = (30, 200)
+"""What agents hand up: the next call of who reads it pays for it. Some notes are longer, and some
+verdicts shorter, than their contract allows."""
 
 
 class SourceError(Exception):
@@ -60,15 +52,19 @@ class SourceError(Exception):
 
 
 class Session:
-    """One question answered: routing cycles of a coordinator with researchers below it."""
+    """One question answered: routing cycles of a coordinator with researchers below it.
 
-    def __init__(self, tracker: spendtree.Spendtree, *, seed: int, number: int) -> None:
+    `pace` is how many times slower than at once the provider answers: with 1 in milliseconds.
+    """
+
+    def __init__(
+        self, tracker: spendtree.Spendtree, *, seed: int, number: int, pace: float = 1.0
+    ) -> None:
         self._tracker = tracker
         self._seed = f"{seed}/{number}"
+        self._pace = pace
         self._question = QUESTIONS[number % len(QUESTIONS)]
-        # The first session shows everything: a failed researcher, a denied call, a second cycle.
-        self._eventful = number % 5 == 0
-        self._tight = number % 5 == 2
+        self._plot = plot(number)
         self._ids = 0
 
     async def run(self) -> str:
@@ -77,32 +73,33 @@ class Session:
         session = self._tracker.session(
             customer=question.customer,
             team=question.team,
-            ceiling=TIGHT_CEILING if self._tight else CEILING,
+            ceiling=TIGHT_CEILING if self._plot.tight else CEILING,
             expected_usd="0.15",
         )
         try:
             async with session:
                 await self._answer(session)
-        except spendtree.BudgetExceededError:
-            pass  # The session is closed as budget_exceeded; its user gets no answer.
+        except (spendtree.BudgetExceededError, ProviderError):
+            pass  # The session is closed as what it is; its user gets no answer.
         return session.id
 
     async def _answer(self, session: spendtree.Session) -> None:
         await self._ask(self._random("router"), "gpt-4o-mini", (300, 500), (5, 15), purpose="route")
         tasks = self._question.tasks
-        async with session.cycle():
-            failed = await self._attempt(tasks, fails=tasks[1] if self._eventful else "")
-        if failed:
+        for cycle in range(self._plot.failing_cycles + 1):
+            fails = tasks[min(1, len(tasks) - 1)] if cycle < self._plot.failing_cycles else ""
             async with session.cycle():
-                await self._attempt(failed)
+                tasks = await self._attempt(session, cycle, tasks, fails)
 
-    async def _attempt(self, tasks: tuple[str, ...], *, fails: str = "") -> tuple[str, ...]:
+    async def _attempt(
+        self, session: spendtree.Session, cycle: int, tasks: tuple[str, ...], fails: str
+    ) -> tuple[str, ...]:
         """Let the coordinator route once; return the tasks that have to be routed again."""
-        random = self._random("coordinator", *tasks)
+        random = self._random("coordinator", f"{cycle}", *tasks)
         text = self._question.text
         async with spendtree.agent("coordinator", task=text, envelope="0.30"):
             await self._ask(random, "claude-sonnet-4-5", (900, 1600), (200, 400), purpose="plan")
-            branches = [self._research(task, fails=task == fails) for task in tasks]
+            branches = [self._research(task, cycle, fails=task == fails) for task in tasks]
             results = await spendtree.gather(*branches, self._extract(tasks))
             found = dict(zip(tasks, results, strict=False))
             failed = tuple(task for task in tasks if isinstance(found[task], SourceError))
@@ -112,16 +109,30 @@ class Session:
                     random, "claude-sonnet-4-5", (size, size + 500), (60, 150), cached=1400
                 )
             if not failed:
-                await self._check(tasks)
-                await self._ask(
-                    random, "claude-sonnet-4-5", (800, 1500), (500, 900), 4200, "synthesize"
-                )
+                await self._finish(session, random, tasks)
         return failed
 
-    async def _research(self, task: str, *, fails: bool) -> str:
-        random = self._random("researcher", task)
+    async def _finish(
+        self, session: spendtree.Session, random: Random, tasks: tuple[str, ...]
+    ) -> None:
+        """Check what was found, and write the answer."""
+        if self._plot.translates:
+            await self._translate(random)
+        await self._check(tasks, session if self._plot.moves_money else None)
+        if self._plot.outage:
+            raise ProviderError(503, "the provider is down")
+        await self._ask(
+            random, "claude-sonnet-4-5", (800, 1500), (500, 900), 4200, "synthesize", overrun=0.06
+        )
+
+    async def _research(self, task: str, cycle: int, *, fails: bool) -> str:
+        random = self._random("researcher", f"{cycle}", task)
         async with spendtree.agent(
-            "researcher", task_id=self._task_id(), task=f"find {task}", max_cost="0.20"
+            "researcher",
+            task_id=self._task_id(),
+            task=f"find {task}",
+            envelope="0.50",
+            max_cost="0.20",
         ) as run:
             await self._ask(random, "gpt-4o", (1200, 2400), (120, 300))
             pages = random.randint(1, 3)
@@ -133,28 +144,51 @@ class Session:
             for _ in range(random.randint(1, 2)):
                 await self._ask(random, "gpt-4o", (500, 1100), (150, 450), cached=context)
                 context += 1024
-            return run.deliver(f"notes on {task}", tokens=NOTES_TOKENS)
+            return run.deliver(f"notes on {task}", tokens=random.randint(*NOTES_TOKENS))
 
     async def _read(self, page: str) -> None:
         random = self._random("reader", page)
         async with spendtree.agent(
-            "reader", task_id=self._task_id(), task=f"read {page}", max_cost="0.02"
+            "reader",
+            task_id=self._task_id(),
+            task=f"read {page}",
+            envelope=CROWDED_ENVELOPE if self._plot.crowded else READERS_ENVELOPE,
+            max_cost="0.02",
         ) as run:
             await self._ask(random, "gpt-4o-mini", (3000, 9000), (150, 400), trouble=0.12)
             run.deliver(f"extracts of {page}", tokens=EXTRACT_TOKENS)
 
     async def _extract(self, tasks: tuple[str, ...]) -> None:
-        """Pull figures out of the notes; in an eventful session its envelope is too small."""
+        """Pull figures out of the notes; now and then its envelope is too small."""
         random = self._random("extractor", *tasks)
-        envelope = "0.02" if self._eventful else "0.10"
-        async with spendtree.agent("extractor", task="pull out the figures", envelope=envelope):
+        envelope = "0.02" if self._plot.small_envelope else "0.06"
+        async with spendtree.agent(
+            "extractor", task="pull out the figures", envelope=envelope
+        ) as run:
             for _ in range(2):
                 await self._ask(random, "gpt-4o", (3000, 4000), (250, 500))
+            run.deliver("figures", tokens=FIGURES_TOKENS)
 
-    async def _check(self, tasks: tuple[str, ...]) -> None:
+    async def _translate(self, random: Random) -> None:
+        """Ask a model that has no price, which a ceiling refuses, and then one that has."""
+        async with spendtree.agent("translator", task="translate the notes", envelope="0.02"):
+            with suppress(spendtree.UnknownPriceError):
+                await self._ask(random, "madlad-400", (900, 1500), (300, 600))
+            await self._ask(random, "gemini-2.5-flash", (900, 1500), (300, 600))
+
+    async def _check(self, tasks: tuple[str, ...], giver: spendtree.Session | None) -> None:
+        """Check the claims, with money that the researchers left if a giver is named."""
         random = self._random("quality-checker", *tasks)
-        async with spendtree.agent("quality-checker", task="check the claims", max_cost="0.10"):
-            await self._ask(random, "claude-haiku-4-5", (2500, 5000), (100, 300), cached=3000)
+        async with spendtree.agent(
+            "quality-checker", task="check the claims", envelope="0.05", max_cost="0.10"
+        ) as run:
+            if giver is not None:
+                with suppress(spendtree.TransferError):  # some have nothing left to give
+                    giver.transfer("researcher", "quality-checker", "0.02", "a second look")
+                    giver.transfer("extractor", "coordinator", "0.01", "the answer is long")
+            for _ in range(1 if giver is None else 2):
+                await self._ask(random, "claude-haiku-4-5", (2500, 5000), (100, 300), cached=3000)
+            run.deliver("verdict", tokens=random.randint(*VERDICT_TOKENS))
 
     async def _ask(
         self,
@@ -164,13 +198,19 @@ class Session:
         output: tuple[int, int],
         cached: int = 0,
         purpose: str | None = None,
+        *,
         trouble: float = 0.0,
+        overrun: float = 0.0,
     ) -> None:
-        """Make a call, and make it again where the provider was overloaded or hung up."""
+        """Make a call, and make it again where the provider was overloaded or hung up.
+
+        `trouble` is how likely that is, `overrun` how likely it writes more than it may.
+        """
         for tried in range(1, MOST_TRIES + 1):
-            usage = spendtree.Usage(
-                random.randint(*fresh), random.randint(*output), cache_read_tokens=cached
-            )
+            output_tokens = random.randint(*output)
+            if overrun and random.random() < overrun:
+                output_tokens += 3 * output[1]
+            usage = spendtree.Usage(random.randint(*fresh), output_tokens, cache_read_tokens=cached)
             failure = _failure(random) if tried < MOST_TRIES and random.random() < trouble else None
             try:
                 async with spendtree.call(
@@ -180,10 +220,19 @@ class Session:
                     max_output_tokens=output[1],
                     purpose=purpose,
                 ) as call:
-                    call.record(await _pretend(usage, random.uniform(0.002, 0.015), failure))
+                    await self._pretend(random.uniform(0.002, 0.015), failure)
+                    if trouble and random.random() < SILENT:
+                        return  # It came back without usage: its worst case is presumed spent.
+                    call.record(usage)
             except ProviderError:
                 continue  # A retry is a call of its own, with a hold of its own.
             return
+
+    async def _pretend(self, seconds: float, failure: ProviderError | None) -> None:
+        """Answer like a provider, but for nothing, and as much faster as the pace says."""
+        await asyncio.sleep(seconds * self._pace)
+        if failure is not None:
+            raise failure
 
     def _random(self, *what: str) -> Random:
         return Random("/".join((self._seed, *what)))
@@ -199,18 +248,22 @@ async def stray_call(tracker: spendtree.Spendtree, *, seed: int) -> None:
     async with tracker.call(
         "gpt-4o-mini", provider="openai", input_tokens=900, max_output_tokens=40
     ) as call:
-        usage = spendtree.Usage(random.randint(500, 900), random.randint(10, 40))
-        call.record(await _pretend(usage, 0.002, None))
+        call.record(spendtree.Usage(random.randint(500, 900), random.randint(10, 40)))
 
 
-async def _pretend(
-    usage: spendtree.Usage, seconds: float, failure: ProviderError | None
-) -> spendtree.Usage:
-    """Answer like a provider, a thousand times faster and for nothing."""
-    await asyncio.sleep(seconds)
-    if failure is not None:
-        raise failure
-    return usage
+async def unpriced_call(tracker: spendtree.Spendtree) -> None:
+    """Ask a model that nobody knows a price of, outside any cap: recorded as unpriced."""
+    async with tracker.call(
+        "madlad-400", provider="self-hosted", input_tokens=700, max_output_tokens=200
+    ) as call:
+        call.record(spendtree.Usage(640, 130))
+
+
+def lost_call(tracker: spendtree.Spendtree, *, seed: int) -> None:
+    """Make a stray call from a plain thread while a session is open: who asked is lost."""
+    thread = threading.Thread(target=asyncio.run, args=(stray_call(tracker, seed=seed),))
+    thread.start()
+    thread.join()
 
 
 def _failure(random: Random) -> ProviderError:
