@@ -17,7 +17,7 @@ import openai
 import spendtree
 from bench import rivals
 from bench.figure import Figure
-from bench.rivals.probe import BODY, MODEL, in_turn
+from bench.rivals.probe import BODY, MODEL, in_turn, median_added
 from spendtree.testing import LoopbackProvider, Received, Reply
 from spendtree.testing.reply import answer, json_reply
 from spendtree.usage import Usage
@@ -63,7 +63,7 @@ def _openai(url: str, calls: int) -> list[Figure]:
     )
     return [
         Figure("openai call, bare, p50", _p(without, 50), "us"),
-        Figure("openai call, added p50", _p(with_us, 50) - _p(without, 50), "us", 120),
+        Figure("openai call, added p50", median_added(without, with_us), "us", 120),
         Figure("openai call, added p99", (_p(with_us, 99) - _p(without, 99)) / 1e3, "ms", 2),
     ]
 
@@ -74,7 +74,7 @@ def _anthropic(url: str, calls: int) -> list[Figure]:
     without, with_us = in_turn(
         lambda: bare.messages.create(**BODY), lambda: tracked.messages.create(**BODY), calls
     )
-    return [Figure("anthropic call, added p50", _p(with_us, 50) - _p(without, 50), "us")]
+    return [Figure("anthropic call, added p50", median_added(without, with_us), "us")]
 
 
 def _streams(url: str, calls: int) -> list[Figure]:
@@ -87,7 +87,7 @@ def _streams(url: str, calls: int) -> list[Figure]:
         lambda: list(tracked.chat.completions.create(**BODY, stream=True)),
         calls,
     )
-    added = (_p(with_us, 50) - _p(without, 50)) / CHUNKS
+    added = median_added(without, with_us) / CHUNKS
     return [
         Figure(f"openai stream of {CHUNKS} chunks, bare, a chunk", _p(without, 50) / CHUNKS, "us"),
         Figure(f"openai stream of {CHUNKS} chunks, added a chunk", added, "us", 15),
@@ -138,5 +138,6 @@ def _agent() -> Iterator[None]:
         tracker.close()
 
 
-def _p(ordered: Sequence[float], percent: int) -> float:
+def _p(taken: Sequence[float], percent: int) -> float:
+    ordered = sorted(taken)
     return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)]

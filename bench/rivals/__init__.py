@@ -27,7 +27,10 @@ def _measure(name: str, url: str, calls: int) -> float | None:
         return None
     command = [str(python), str(ROOT / "bench" / "rivals" / "probe.py"), name, url, str(calls)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        # In their own place, since some write files into the working directory.
+        done = subprocess.run(
+            command, cwd=PLACE, capture_output=True, text=True, timeout=120, check=True
+        )
         return float(json.loads(done.stdout.splitlines()[-1])["added_us"])
     except (subprocess.SubprocessError, LookupError, ValueError) as error:
         _tell(f"{name} does not run here: {_reason(error)}")

@@ -26,7 +26,7 @@ Ask = Callable[[], object]
 
 
 def in_turn(one: Ask, other: Ask, calls: int) -> tuple[list[float], list[float]]:
-    """Return the microseconds of each, ordered; they take turns, so both see the same machine."""
+    """Return the microseconds of each, in pairs: they take turns, so both see the same machine."""
     taken: tuple[list[float], list[float]] = ([], [])
     for turn in range(calls + WARM_UP):
         for ask, into in zip((one, other), taken, strict=True):
@@ -34,7 +34,13 @@ def in_turn(one: Ask, other: Ask, calls: int) -> tuple[list[float], list[float]]
             ask()
             if turn >= WARM_UP:  # connections and caches are warm by then
                 into.append((time.perf_counter() - start) * 1e6)
-    return sorted(taken[0]), sorted(taken[1])
+    return taken
+
+
+def median_added(without: list[float], tracked: list[float]) -> float:
+    """Return the median of what a call took longer than the one before it without tracking."""
+    added = sorted(one - other for one, other in zip(tracked, without, strict=True))
+    return added[len(added) // 2]
 
 
 def langfuse(url: str) -> None:
@@ -83,7 +89,7 @@ def main(name: str, url: str, calls: int) -> float:
         lambda: clients[1].chat.completions.create(**BODY),
         calls,
     )
-    return tracked[len(tracked) // 2] - without[len(without) // 2]
+    return median_added(without, tracked)
 
 
 if __name__ == "__main__":

@@ -145,10 +145,14 @@ class _Statements:
         self._at: dict[str, list[Any]] = {}
 
     def at(self, place: str) -> list[Any]:
-        if place not in self._at:
-            found = (_find(event, place) for event in self._events)
-            self._at[place] = [usage for usage in found if usage is not None]
-        return self._at[place]
+        usages = self._at.get(place)
+        if usages is None:
+            usages = self._at[place] = []
+            for event in self._events:
+                usage = _find(event, place)
+                if usage is not None:
+                    usages.append(usage)
+        return usages
 
 
 def _readings(response: Any) -> Iterator[Collection[Any]]:
@@ -183,7 +187,10 @@ def _stated(usage: Any, shape: Shape) -> _Counts:
     counts: _Counts = {}
     for bucket, paths in shape.counts.items():
         for path in paths:
-            tokens = _count(usage, path)
+            # Most are integers at the top of a dictionary: no call for those.
+            tokens = usage.get(path) if type(usage) is dict else None
+            if type(tokens) is not int:
+                tokens = _count(usage, path)
             if tokens is not None:
                 counts[bucket] = tokens
                 break
@@ -258,8 +265,7 @@ def _outputs(shape: Shape, counts: _Counts, inputs: int) -> int | None:
 
 def _count(usage: Any, path: str) -> int | None:
     if "[" not in path:
-        found = usage.get(path) if type(usage) is dict and "." not in path else _find(usage, path)
-        return found if found is None or type(found) is int else _number(found)
+        return _number(_find(usage, path))
     before, _, rest = path.partition("[")
     condition, _, after = rest.partition("]")
     key, _, wanted = condition.partition("=")
