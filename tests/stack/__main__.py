@@ -30,10 +30,10 @@ def main() -> int:
             keep_up(Path(folder), ports, as_json=options.json)
     except KeyboardInterrupt:
         print("ended", file=sys.stderr)
-        return 0
     except StackError as error:
         print(f"stack: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
 def keep_up(folder: Path, ports: dict[str, int], *, as_json: bool) -> None:

@@ -88,7 +88,7 @@ def asked(url: str, **parameters: str) -> Any:
 
 
 def spent(api: str) -> float:
-    # A session's series are shown by their values at once; counters begin at 0 and stay there a while.
+    # Counters begin at 0 and stay there for a while; a session's show their values at once.
     found = asked(f"{api}/query", query="sum(spendtree_session_cost_usd_total)")["data"]["result"]
     return float(found[0]["value"][1]) if found else 0.0
 
