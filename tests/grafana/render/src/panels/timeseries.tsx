@@ -61,13 +61,15 @@ function drawable(frame: DataFrame): boolean {
   return frame.length > 0 && types.includes(FieldType.time) && types.includes(FieldType.number);
 }
 
-const annotated = new WeakSet<UPlotConfigBuilder>();
+/** The events of each plot: they may come after the plot was made. */
+const annotated = new WeakMap<UPlotConfigBuilder, DataFrame[]>();
 
 function annotate(config: UPlotConfigBuilder, frames: DataFrame[], fallback: string): void {
-  if (annotated.has(config)) return;
-  annotated.add(config);
+  const known = annotated.has(config);
+  annotated.set(config, frames);
+  if (known) return;
   config.addHook("draw", (plot) => {
-    for (const frame of frames) {
+    for (const frame of annotated.get(config)!) {
       const values = (name: string): unknown[] =>
         frame.fields.find((field) => field.name === name)?.values ?? [];
       const [starts, ends, colors] = [values("time"), values("timeEnd"), values("color")];
