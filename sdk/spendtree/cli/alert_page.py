@@ -25,10 +25,10 @@ promtool check rules /etc/prometheus/spendtree/rules/*.yml
 
 This writes the rules, a `prometheus.yml` and an `alertmanager.yml` to begin with, message
 templates, the runbooks, and under `kubernetes/` the same rules as one `PrometheusRule`. Name
-the scrape job `spendtree`, scrape every 15 to 60 seconds, and load `rules/*.yml`. What you
-change in `alertmanager.yml` and `prometheus.yml` is kept when you write the bundle again; the
-rest is written anew, so a newer version replaces an older one. Links to runbooks and dashboards
-begin with `--runbook-base` and `--grafana-base`.
+the scrape job `spendtree`, scrape every 15 to 30 seconds, and load `rules/*.yml`. What you
+change in `alertmanager.yml`, `prometheus.yml` and `templates/links.tmpl` (where your pages are)
+is kept when you write the bundle again; the rest is written anew, so a newer version replaces an
+older one. Links to runbooks and dashboards begin with `--runbook-base` and `--grafana-base`.
 
 ## Your own thresholds
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from spendtree.cli import bundle, output
 from spendtree.config.thresholds import THRESHOLDS, Threshold
 
-YOURS = ("alertmanager.yml", "prometheus.yml")
+YOURS = ("alertmanager.yml", "prometheus.yml", "templates/links.tmpl")
 """Files that are a beginning: whoever has changed them keeps their own."""
 
 
@@ -39,7 +39,7 @@ def rules(
         str, typer.Option(metavar="URL", help="Where Grafana is, for alerts' links to dashboards.")
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help=f"Overwrite {' and '.join(YOURS)}, too.")
+        bool, typer.Option("--force", help=f"Overwrite {', '.join(YOURS)}, too.")
     ] = False,
     as_json: output.JsonOption = False,
 ) -> None:
