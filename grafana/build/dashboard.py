@@ -62,6 +62,8 @@ class Board(NamedTuple):
     sections: Sequence[Section]
     variables: Sequence[str] = VARIABLES
     time_from: str = "now-6h"
+    marked: str = "Spendtree.*"
+    """The alerts that are marked in its graphs, as a regular expression of their names."""
 
 
 def as_json(board: Board) -> str:
@@ -103,7 +105,7 @@ def _built(board: Board) -> Any:
         .time(board.time_from, "now")
         .refresh("1m")
         .tooltip(DashboardCursorSync.CROSSHAIR)
-        .annotations([_alerts()])
+        .annotations([_alerts(board.marked)])
         .link(_links())
     )
     for variable in _variables(board.variables):
@@ -194,14 +196,19 @@ def _links() -> DashboardLink:
     )
 
 
-def _alerts() -> AnnotationQuery:
+def _alerts(names: str) -> AnnotationQuery:
+    """Return the marks of critical alerts: those of warnings would be a fence before the graphs.
+
+    For the same reason an alert that comes and goes within a quarter of an hour is one mark.
+    """
+    fires = f'ALERTS{{alertname=~"{names}", alertstate="firing", severity="critical"}}'
     return (
         AnnotationQuery()
         .name("Alerts")
         .datasource(SOURCE)
         .enable(True)
         .icon_color("red")
-        .expr('ALERTS{alertname=~"Spendtree.*", alertstate="firing", severity!="info"}')
+        .expr(f"max_over_time({fires}[15m])")
         .title_format("{{alertname}}")
         .text_format("{{customer}} {{team}} {{agent}}")
         .tag_keys("severity")

@@ -380,4 +380,5 @@ BOARD = Board(
     description="Whether the figures on the other dashboards are fresh and whole.",
     sections=[Section("", [_top]), _fresh, _size, _spans],
     variables=(),
+    marked="Spendtree(Exporter|UnrecordedCalls).*",
 )

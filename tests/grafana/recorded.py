@@ -4,6 +4,7 @@ Rules are evaluated by Prometheus itself, range by range and those first that ot
 `promtool tsdb create-blocks-from rules` does not know that rules read each other, nor alerts.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ class Rule(NamedTuple):
     labels: Mapping[str, str]
     is_alert: bool
     for_seconds: int
+    keep_seconds: int = 0
 
 
 class Range(NamedTuple):
@@ -44,11 +46,21 @@ def read_rules(files: Iterable[Path]) -> list[Rule]:
 
 
 def _rule(rule: Mapping[str, Any]) -> Rule:
-    held = re.fullmatch(r"(\d+)([smhd])", str(rule.get("for", "0s")))
-    assert held is not None, rule
-    unit = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[held[2]]
     name = str(rule.get("record") or rule["alert"])
-    return Rule(name, rule["expr"], rule.get("labels", {}), "alert" in rule, int(held[1]) * unit)
+    return Rule(
+        name,
+        rule["expr"],
+        rule.get("labels", {}),
+        "alert" in rule,
+        _seconds(rule.get("for", "0s")),
+        _seconds(rule.get("keep_firing_for", "0s")),
+    )
+
+
+def _seconds(duration: str) -> int:
+    found = re.fullmatch(r"(\d+)([smhd])", duration)
+    assert found is not None, duration
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[found[2]]
 
 
 def metrics_of(expr: str) -> set[str]:
@@ -120,18 +132,32 @@ def _samples(url: str, rule: Rule, times: Range) -> Iterator[tuple[str, int, str
             yield from ((head, int(at), value) for at, value in series["values"])
             continue
         told = {**labels, "alertname": rule.name}
-        for at, state in _states([at for at, _ in series["values"]], step, rule.for_seconds):
+        true = [at for at, _ in series["values"]]
+        for at, state in _states(true, step, rule.for_seconds, rule.keep_seconds, end):
             yield f"ALERTS{_pairs({**told, 'alertstate': state})}", int(at), "1"
 
 
-def _states(times: Sequence[float], step: float, held: float) -> Iterator[tuple[float, str]]:
-    """Yield an alert's state at each time: it fires once it was true for as long as it says."""
-    since = before = float("-inf")
-    for at in times:
+def _states(
+    times: Sequence[float], step: float, held: float, kept: float = 0, end: float = -math.inf
+) -> Iterator[tuple[float, str]]:
+    """Yield an alert's state at each time: it fires once it was true for as long as it says.
+
+    Then it goes on for as long as it is kept, until the end at most, and is one with what comes
+    within that time.
+    """
+    since = before = -math.inf
+    for at in [*times, math.inf]:
         if at - before > step:
-            since = at
+            fires = before - since >= held and before > -math.inf
+            later = before + step
+            while fires and later < at and later <= min(before + kept, end):
+                yield later, "firing"
+                later += step
+            if not (fires and at <= before + kept + step):
+                since = at
         before = at
-        yield at, "firing" if at - since >= held else "pending"
+        if at < math.inf:
+            yield at, "firing" if at - since >= held else "pending"
 
 
 def _pairs(labels: Mapping[str, str]) -> str:

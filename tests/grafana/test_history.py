@@ -101,6 +101,18 @@ def test_an_alert_fires_once_it_was_true_for_as_long_as_it_says() -> None:
     }
 
 
+def test_an_alert_that_is_kept_goes_on_and_is_one_with_what_comes_within_that_time() -> None:
+    """True at 0 and 60, at 240 again, and not after: kept for two minutes, to the end at most."""
+    true = [0, 60, 240]
+
+    assert dict(recorded._states(true, 60, 60, 120, 1_000)) == {
+        0: "pending",
+        **dict.fromkeys([60, 120, 180, 240, 300, 360], "firing"),
+    }
+    assert max(at for at, _ in recorded._states(true, 60, 60, 120, 300)) == 300
+    assert dict(recorded._states([0, 300], 60, 60, 120, 1_000)) == {0: "pending", 300: "pending"}
+
+
 def test_the_history_has_recorded_series_and_alerts_of_its_own_time(filled: Filled) -> None:
     """As the rules make them: nothing is left that they would not."""
     week = prometheus.query(

@@ -202,10 +202,11 @@ def test_the_dashboards_lead_to_each_other_with_time_and_choices(file: Any) -> N
 
 
 @each_file
-def test_alerts_are_marked_in_the_graphs(file: Any) -> None:
+def test_critical_alerts_are_marked_in_the_graphs(file: Any) -> None:
     (marks,) = read(file)["annotations"]["list"]
 
-    assert 'ALERTS{alertname=~"Spendtree.*"' in marks["expr"]
+    assert 'ALERTS{alertname=~"Spendtree' in marks["expr"]
+    assert 'severity="critical"' in marks["expr"]
     assert marks["enable"]
 
 

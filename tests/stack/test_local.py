@@ -20,6 +20,9 @@ from tests.stack.ports import HOST, PROGRAMS, ROOT, free
 
 pytestmark = pytest.mark.slow
 
+ROUND_SECONDS = 300.0
+"""More than until the first round of every group: some have one in two minutes."""
+
 
 class Raised(NamedTuple):
     """A stack that is up: where its programs are reached, and its processes."""
@@ -57,7 +60,11 @@ def test_the_whole_stack_runs_and_all_of_it_ends_when_it_is_interrupted() -> Non
         api = f"{urls['prometheus']}/api/v1"
 
         until(lambda: spent(api) > 0, what="spend of the workload in Prometheus")
-        until(lambda: evaluated(api) == shipped_rules(), what="evaluation of every rule")
+        until(
+            lambda: evaluated(api) == shipped_rules(),
+            what="evaluation of every rule",
+            seconds=ROUND_SECONDS,
+        )
         until(lambda: alertmanagers(api), what="Alertmanager that Prometheus tells")
         assert alertmanagers(api) == [f"{urls['alertmanager']}/api/v2/alerts"]
         until(lambda: set(targets(api).values()) == {"up"}, what="scrape of every target")

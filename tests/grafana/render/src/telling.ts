@@ -46,7 +46,7 @@ const present = (value: unknown): boolean =>
 
 function colored(canvas: HTMLCanvasElement): number {
   if (!canvas.width || !canvas.height) return 0;
-  const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = canvas.getContext("2d", { willReadFrequently: true })!.getImageData(0, 0, canvas.width, canvas.height);
   let found = 0;
   for (let at = 0; at < data.length; at += 4) {
     const [red, green, blue, alpha] = [data[at]!, data[at + 1]!, data[at + 2]!, data[at + 3]!];

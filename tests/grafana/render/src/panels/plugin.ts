@@ -21,12 +21,15 @@ export interface Form<Options, Custom> {
   custom: { [Name in keyof Required<Custom>]: Custom[Name] };
   standard?: Partial<Record<FieldConfigProperty, unknown>>;
   padded?: boolean;
+  /** Whether annotations are given to it. */
+  annotated?: boolean;
 }
 
 export function pluginOf<Options extends object, Custom extends object>(
   form: Form<Options, Custom>,
 ): PanelPlugin {
   const plugin = new PanelPlugin<Options, Custom>(form.panel)
+    .setDataSupport({ annotations: form.annotated ?? false })
     .useFieldConfig({
       standardOptions: Object.fromEntries(
         Object.entries(form.standard ?? {}).map(([name, value]) => [name, { defaultValue: value }]),

@@ -103,6 +103,7 @@ function mark(plot: uPlot, start: number, end: number, color: string): void {
 export const timeseries = pluginOf<Options, FieldConfig>({
   id: "timeseries",
   panel: TimeSeriesPanel,
+  annotated: true,
   options: {
     legend: {
       displayMode: LegendDisplayMode.List,
