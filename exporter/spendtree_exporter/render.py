@@ -42,6 +42,14 @@ def render(fold: Fold, format: Format, own: Own | None = None) -> bytes:
 
     Families stand in the catalogue's order, series in the order in which the log made them.
     """
+    return b"".join(render_pieces(fold, format, own))
+
+
+def render_pieces(fold: Fold, format: Format, own: Own | None = None) -> list[bytes]:
+    """Return the body as `render` does, in pieces.
+
+    For who needs no whole: joining it keeps all other threads waiting, 10 ms for 100,000 series.
+    """
     own = own or {}
     store = f'{{store="{escape(fold.store_id)}"'
     parts: list[bytes] = []
@@ -54,7 +62,7 @@ def render(fold: Fold, format: Format, own: Own | None = None) -> bytes:
         for labels, value in own.get(each.name, ()):
             parts.append(_line(store, each, labels, value))
     parts.append(format.end)
-    return b"".join(parts)
+    return parts
 
 
 def _table(store: str, family: Family, table: Table) -> list[bytes]:

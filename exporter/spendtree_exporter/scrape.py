@@ -18,10 +18,13 @@ from spendtree.metrics import Family, Fold, Series
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.own import own_figures
 from spendtree_exporter.process import process_figures
-from spendtree_exporter.render import OPENMETRICS, Format, Own, render
+from spendtree_exporter.render import OPENMETRICS, Format, Own, render_pieces
 
 _LEVEL = 1
 """Label text repeats so much that the fastest level makes it more than ten times smaller."""
+
+_PIECE_BYTES = 2**19
+"""Compressed at a time at least: isal begins a block of its own with each piece."""
 
 _RAW = -15
 """wbits of a deflate stream without a header: https://docs.python.org/3/library/zlib.html."""
@@ -76,14 +79,14 @@ class Scrapes:
     def _plain(self, format: Format) -> bytes:
         with self._follower.lock:
             own = self._own()
-            return self._first_part(format, own) + self._last_part(format, own)
+            return b"".join([*self._first_part(format, own), self._last_part(format, own)])
 
     def _zipped(self, format: Format) -> bytes:
         kept = self._kept.get(format.content_type)
         with self._follower.lock:
             own = self._own()
             version = self._follower.fold.version
-            fresh = b""
+            fresh: list[bytes] = []
             if kept is None or kept.version != version:
                 fresh = self._first_part(format, own)
             last = self._last_part(format, own)
@@ -95,14 +98,14 @@ class Scrapes:
     def _own(self) -> Own:
         return {**own_figures(self._follower, self._duration_us), **self._more()}
 
-    def _first_part(self, format: Format, own: Own) -> bytes:
+    def _first_part(self, format: Format, own: Own) -> list[bytes]:
         part = _Part(self._follower.fold, lambda name: name not in own)
-        return render(cast(Fold, part), format._replace(end=b""))
+        return render_pieces(cast(Fold, part), format._replace(end=b""))
 
     def _last_part(self, format: Format, own: Own) -> bytes:
         part = _Part(self._follower.fold, lambda name: name in own)
-        told = render(cast(Fold, part), format._replace(end=b""), own)
-        return told + process_figures(openmetrics=format is OPENMETRICS) + format.end
+        told = render_pieces(cast(Fold, part), format._replace(end=b""), own)
+        return b"".join([*told, process_figures(openmetrics=format is OPENMETRICS), format.end])
 
 
 class _Part:
@@ -128,12 +131,29 @@ def _zlib() -> Any:
     return isal_zlib
 
 
-def _compressed(version: int, part: bytes) -> _Zipped:
+def _compressed(version: int, pieces: list[bytes]) -> _Zipped:
     library = _zlib()
     packer = library.compressobj(_LEVEL, library.DEFLATED, _RAW)
+    blocks, crc, length = [], 0, 0
+    for piece in _gathered(pieces):
+        blocks.append(packer.compress(piece))
+        crc, length = library.crc32(piece, crc), length + len(piece)
     # A full flush ends on a whole byte and lets what follows refer to nothing before it.
-    blocks = packer.compress(part) + packer.flush(library.Z_FULL_FLUSH)
-    return _Zipped(version, blocks, library.crc32(part), len(part))
+    blocks.append(packer.flush(library.Z_FULL_FLUSH))
+    return _Zipped(version, b"".join(blocks), crc, length)
+
+
+def _gathered(pieces: list[bytes]) -> Iterator[bytes]:
+    """Yield pieces joined to such as compress well, and take no long time to join."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _PIECE_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    yield b"".join(waiting)
 
 
 def _member(first: _Zipped, last: bytes) -> bytes:

@@ -15,7 +15,7 @@ from spendtree.store.memory import MemoryStore
 from spendtree_exporter import scrape as scrape_module
 from spendtree_exporter.app import create_app
 from spendtree_exporter.follow import Follower
-from spendtree_exporter.render import OPENMETRICS, TEXT, Format, render
+from spendtree_exporter.render import OPENMETRICS, TEXT, Format, render_pieces
 from spendtree_exporter.scrape import Scrapes
 from spendtree_exporter.serve import listen_on, serving
 from tests.exporter.conftest import Load
@@ -103,12 +103,12 @@ def test_those_who_ask_together_get_one_rendering(
 ) -> None:
     scrapes, renderings, go = Scrapes(followed(load), dict), list[Format](), threading.Event()
 
-    def slow(fold: Fold, format: Format, own: Any = None) -> bytes:
+    def slow(fold: Fold, format: Format, own: Any = None) -> list[bytes]:
         go.wait(10)
         renderings.append(format)
-        return render(fold, format, own)
+        return render_pieces(fold, format, own)
 
-    monkeypatch.setattr(scrape_module, "render", slow)
+    monkeypatch.setattr(scrape_module, "render_pieces", slow)
 
     async def run() -> list[bytes]:
         asking = [asyncio.create_task(scrapes.body(TEXT, zipped=True)) for _ in range(20)]
@@ -130,12 +130,12 @@ def test_a_failed_rendering_fails_those_who_waited_for_it_and_nobody_later(
 ) -> None:
     scrapes = Scrapes(followed(load), dict)
 
-    def broken(*_: Any) -> bytes:
+    def broken(*_: Any) -> list[bytes]:
         raise ZeroDivisionError
 
     async def run() -> bytes:
         with monkeypatch.context() as patch:
-            patch.setattr(scrape_module, "render", broken)
+            patch.setattr(scrape_module, "render_pieces", broken)
             with pytest.raises(ZeroDivisionError):
                 await scrapes.body(TEXT, zipped=False)
         return await scrapes.body(TEXT, zipped=False)
@@ -176,11 +176,11 @@ def test_bodies_are_made_beside_the_event_loop(
     """How long the loop waits all the same is shown by `make bench`."""
     makers: set[int] = set()
 
-    def watched(*arguments: Any, **options: Any) -> bytes:
+    def watched(*arguments: Any, **options: Any) -> list[bytes]:
         makers.add(threading.get_ident())
-        return render(*arguments, **options)
+        return render_pieces(*arguments, **options)
 
-    monkeypatch.setattr(scrape_module, "render", watched)
+    monkeypatch.setattr(scrape_module, "render_pieces", watched)
     store = MemoryStore()
     load(store, 0, 200)
 
