@@ -2,7 +2,8 @@
 
 Time is divided: a scrape and a round are a second instead of fifteen, and the rules' hour is four
 minutes. So every window of an hour holds as many samples as it does in earnest, after five
-minutes. (Those of six hours and more fill by a fifth; they read what is recorded, which is little.)
+minutes; and a series' last sample is looked for 20 s back instead of five minutes. (Windows of six
+hours and more fill by a fifth; they read what is recorded, which is little.)
 The exporter's place is taken by ready pages of the same fold, since it is not what is measured.
 """
 
@@ -177,6 +178,7 @@ def _prometheus(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
         "--web.listen-address=127.0.0.1:0",
+        f"--query.lookback-delta={300 // DIVISOR}s",
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)

@@ -234,3 +234,10 @@ def test_names_are_unique() -> None:
 
     assert len(names) == len(set(names))
     assert len(names) >= 33
+
+
+def test_nothing_is_recorded_twice() -> None:
+    names = [rule["record"] for rule in rules() if "record" in rule and not rule.get("labels")]
+
+    assert len(names) == len(set(names))
+    assert len(names) >= 80
