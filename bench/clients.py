@@ -17,7 +17,7 @@ import openai
 import spendtree
 from bench import rivals
 from bench.figure import Figure
-from bench.rivals.probe import BODY, MODEL, in_turn, median_added
+from bench.rivals.probe import BODY, MODEL, RECORDED, in_turn, median_added
 from spendtree.testing import LoopbackProvider, Received, Reply
 from spendtree.testing.reply import answer, json_reply
 from spendtree.usage import Usage
@@ -111,9 +111,16 @@ def provider() -> Iterator[str]:
 def _serve(pipe: Connection) -> None:
     cache: dict[tuple[str, bool], Reply] = {}
 
+    recorded = 0
+
     def respond(ordinal: int, received: Received) -> Reply:
-        if not received.body.get("model"):
-            return json_reply({})  # what other trackers send home
+        nonlocal recorded
+        if received.path == RECORDED:
+            told, recorded = recorded, 0
+            return json_reply({"recorded": told})
+        if not received.body.get("model"):  # what other trackers send home
+            recorded += "auth" not in received.path
+            return json_reply({"token": "a.b.c", "project_id": "bench"})
         key = received.path, bool(received.body.get("stream"))
         if key not in cache:
             cache[key] = answer(received.path, received.body, Usage(150, 40), TEXT)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.rivals.probe import TRACKERS
+from bench.rivals.probe import NEEDS, TRACKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".venv" / "rivals"
@@ -47,16 +47,30 @@ def _environment(name: str) -> Path | None:
         _tell(f"{name} did not install here; to try again remove {failed.relative_to(ROOT)}")
         return None
     PLACE.mkdir(parents=True, exist_ok=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", name, "openai"]
     try:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-        subprocess.run(pip, capture_output=True, timeout=INSTALL_SECONDS, check=True)
+        uv = _uv()
+        _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(place)])
+        packages = [name, "openai", *NEEDS.get(name, ())]
+        _run([uv, "pip", "install", "--quiet", "--python", str(python), *packages])
     except subprocess.SubprocessError as error:
         failed.write_text(f"{error}\n", "utf-8")
         _tell(f"{name} does not install here: {_reason(error)}")
         return None
     (place / "installed").touch()
     return python
+
+
+def _uv() -> str:
+    """Return uv, in a place of its own: pip tries versions of their many parts for an hour."""
+    place = PLACE / "uv"
+    if not (place / "bin" / "uv").exists():
+        _run([sys.executable, "-m", "venv", "--clear", str(place)])
+        _run([str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "uv"])
+    return str(place / "bin" / "uv")
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, capture_output=True, timeout=INSTALL_SECONDS, check=True)
 
 
 def _reason(error: Exception) -> str:

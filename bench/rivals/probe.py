@@ -1,9 +1,11 @@
 """What another tracker adds to a call of the openai client; run in that tracker's own environment.
 
 `python bench/rivals/probe.py NAME URL CALLS` prints the microseconds added, as JSON. Nothing of
-ours is imported. What it records goes to the same loopback provider, which accepts and forgets it.
+ours is imported. What it records goes to the same loopback provider, which counts and forgets it; a
+tracker that sends nothing there does not work in this environment, and is not measured.
 """
 
+import http.client
 import json
 import os
 import sys
@@ -20,20 +22,30 @@ BODY: Any = {
     ],
     "max_tokens": 400,
 }
-WARM_UP = 20
+TURN = 10
+WARM_UP_TURNS = 2
+
+RECORDED = "/bench/recorded"
+"""Where the loopback provider tells how often a tracker sent it something, and counts anew."""
 
 Ask = Callable[[], object]
 
 
 def in_turn(one: Ask, other: Ask, calls: int) -> tuple[list[float], list[float]]:
-    """Return the microseconds of each, in pairs: they take turns, so both see the same machine."""
+    """Return the microseconds of each, in pairs: they take turns, so both see the same machine.
+
+    Turns of several calls, the first of each left out: what a tracker does behind its caller shall
+    weigh on its own next call, not on the bare one.
+    """
     taken: tuple[list[float], list[float]] = ([], [])
-    for turn in range(calls + WARM_UP):
+    for turn in range(-(-calls // TURN) + WARM_UP_TURNS):
         for ask, into in zip((one, other), taken, strict=True):
-            start = time.perf_counter()
             ask()
-            if turn >= WARM_UP:  # connections and caches are warm by then
-                into.append((time.perf_counter() - start) * 1e6)
+            for _ in range(TURN):
+                start = time.perf_counter()
+                ask()
+                if turn >= WARM_UP_TURNS:  # connections and caches are warm by then
+                    into.append((time.perf_counter() - start) * 1e6)
     return taken
 
 
@@ -76,6 +88,28 @@ TRACKERS: dict[str, Callable[[str], None]] = {
 }
 """Name of the package -> what switches it on, as its quickstart says."""
 
+NEEDS = {
+    "agentops": ("opentelemetry-sdk<1.38", "opentelemetry-exporter-otlp-proto-http<1.38"),
+    "traceloop-sdk": ("httpx",),
+}
+"""What a tracker needs beside its newest version to record anything."""
+
+SENDS_WITHIN_SECONDS = 30
+
+
+def check_sends(url: str) -> None:
+    """Raise SystemExit unless the provider has received what a tracker recorded."""
+    host = url.removeprefix("http://")
+    for _ in range(SENDS_WITHIN_SECONDS):
+        connection = http.client.HTTPConnection(host)
+        connection.request("POST", RECORDED, b"{}", {"Content-Type": "application/json"})
+        recorded = json.loads(connection.getresponse().read())["recorded"]
+        connection.close()
+        if recorded:
+            return
+        time.sleep(1)
+    raise SystemExit("it sends nothing of what it records")
+
 
 def main(name: str, url: str, calls: int) -> float:
     """Return the microseconds that a tracker adds to the median call."""
@@ -89,6 +123,7 @@ def main(name: str, url: str, calls: int) -> float:
         lambda: clients[1].chat.completions.create(**BODY),
         calls,
     )
+    check_sends(url)
     return median_added(without, tracked)
 
 
