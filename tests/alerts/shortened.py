@@ -2,8 +2,8 @@
 
 So the end-to-end test evaluates what is shipped, only sooner. Every duration is divided by one
 number, and nothing else is changed: no threshold, no selector, no label. Where an expression
-repeats one of its durations as a number of seconds (`60 * sum_over_time(…[1h:1m])`), that number
-is the duration.
+repeats one of its durations as a number of seconds (`60 * sum_over_time(…[1h:1m])`, or `/ 3600`
+beside `[1h1s:1m]`, whose second only takes in both ends), that number is the duration.
 """
 
 import re
@@ -49,11 +49,12 @@ def shorter(duration: str, divisor: int) -> str:
 
 def expression(text: str, divisor: int) -> str:
     """Return a PromQL expression with its ranges, steps and offsets divided."""
-    seconds = {
+    lengths = [
         milliseconds(found["duration"]) / 1_000
         for found in TOKEN.finditer(text)
         if found["duration"]
-    }
+    ]
+    seconds = {*lengths, *(length - 1 for length in lengths)}
 
     def replaced(found: re.Match[str]) -> str:
         if found["duration"]:
