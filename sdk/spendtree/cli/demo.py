@@ -3,7 +3,13 @@
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    closing,
+    nullcontext,
+    suppress,
+)
 from typing import Annotated
 
 import typer
@@ -12,6 +18,8 @@ from rich.text import Text
 
 import spendtree
 from spendtree.cli import drawing, output, workload
+from spendtree.cli.asking import Asking, Direct
+from spendtree.cli.clients import Clients
 from spendtree.cli.sessions import read_summaries
 from spendtree.cli.stream import GAP_SECONDS, stream
 from spendtree.tree import SessionTree
@@ -20,6 +28,10 @@ STORE = "sqlite:///spendtree-demo.db"
 """Not SPENDTREE_STORE: spend that never was does not belong among spend that was."""
 
 AT_ONCE = 3
+
+WITHOUT_CLIENT = (
+    "asking without a client, since openai is not installed: pip install 'spendtree[openai]'"
+)
 
 _COST = output.Dollars(4)
 
@@ -52,10 +64,11 @@ def demo(
 ) -> None:
     """Run agents on a fake provider and show who spent what.
 
-    Nothing is paid for. Coordinators plan and spawn researchers, who spawn readers. One researcher
-    fails, and its task is routed again in a second cycle; an agent with too small an envelope is
-    denied a call; one session runs into its ceiling. With --forever sessions then come at random,
-    last a minute or two and overlap, as long as you like to look at them.
+    Nothing is paid for: the client of OpenAI asks a server on 127.0.0.1. Coordinators plan and
+    spawn researchers, who spawn readers. One researcher fails, and its task is routed again in a
+    second cycle; an agent with too small an envelope is denied a call; one session runs into its
+    ceiling. With --forever sessions then come at random, last a minute or two and overlap, as long
+    as you like to look at them.
     """
     console = output.console()
     console.quiet = as_json
@@ -109,26 +122,40 @@ class _Demo:
         if self._url:
             self._say(f"serving {self._url}/metrics, Ctrl-C ends it")
         workload.stray_call(self._tracker, seed=self._seed)
-        numbers = iter(range(sessions))
-        await asyncio.gather(*(self._work(numbers, interrupted) for _ in range(AT_ONCE)))
-        self._show()
-        if interrupted.is_set():
-            return
-        if gap_seconds is not None:
-            self._say("\nGoing on as slowly as in life. Ctrl-C ends it.")
-            await self._go_on(interrupted, sessions, gap_seconds)
-        elif self._url:
+        async with self._asked() as asking:
+            numbers = iter(range(sessions))
+            work = (self._work(numbers, interrupted, asking) for _ in range(AT_ONCE))
+            await asyncio.gather(*work)
+            self._show()
+            if interrupted.is_set():
+                return
+            if gap_seconds is not None:
+                self._say("\nGoing on as slowly as in life. Ctrl-C ends it.")
+                await self._go_on(interrupted, asking, sessions, gap_seconds)
+        if self._url and not interrupted.is_set():
             self._say("Ctrl-C ends it.")
             await interrupted.wait()
 
-    async def _work(self, numbers: Iterator[int], interrupted: asyncio.Event) -> None:
+    def _asked(self) -> AbstractAsyncContextManager[Asking]:
+        """Return the way to ask: the client of OpenAI, or without it the direct one."""
+        try:
+            return Clients()
+        except ImportError:
+            self._say(WITHOUT_CLIENT)
+            return nullcontext(Direct())
+
+    async def _work(
+        self, numbers: Iterator[int], interrupted: asyncio.Event, asking: Asking
+    ) -> None:
         for number in numbers:
             if interrupted.is_set():
                 return
-            session = workload.Session(self._tracker, seed=self._seed, number=number)
+            session = workload.Session(self._tracker, seed=self._seed, number=number, asking=asking)
             self._finished(await session.run())
 
-    async def _go_on(self, interrupted: asyncio.Event, first: int, gap_seconds: float) -> None:
+    async def _go_on(
+        self, interrupted: asyncio.Event, asking: Asking, first: int, gap_seconds: float
+    ) -> None:
         await stream(
             self._tracker,
             seed=self._seed,
@@ -136,6 +163,7 @@ class _Demo:
             told=self._finished,
             first=first,
             gap_seconds=gap_seconds,
+            asking=asking,
         )
 
     def _finished(self, session: str) -> None:

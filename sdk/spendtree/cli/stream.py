@@ -11,6 +11,7 @@ from random import Random
 
 import spendtree
 from spendtree.cli import workload
+from spendtree.cli.asking import Asking
 
 GAP_SECONDS = 120.0
 """Between the beginnings of two sessions, on average over a day."""
@@ -37,16 +38,18 @@ async def stream(
     first: int = 0,
     gap_seconds: float = GAP_SECONDS,
     pace: float = PACE,
+    asking: Asking | None = None,
 ) -> None:
     """Run sessions from number `first` on until `ended` is set, and tell the id of each that ends.
 
-    Open sessions are then given up: they end as any program's do that is interrupted.
+    Open sessions are then given up: they end as any program's do that is interrupted. Without
+    `asking` the agents ask directly.
     """
     random = Random(f"{seed}/stream")
     running: set[asyncio.Task[None]] = set()
 
     async def run(number: int) -> None:
-        session = workload.Session(tracker, seed=seed, number=number, pace=pace)
+        session = workload.Session(tracker, seed=seed, number=number, pace=pace, asking=asking)
         told(await session.run())
 
     number = first

@@ -1,27 +1,19 @@
 """The demo's application: a research system of agents on a provider that only pretends.
 
-It uses the public API as any application would, and nothing else. Everything is drawn from a seed
-per session and task, so that the same seed spends the same whatever the order of its tasks.
+It uses the public API as any application would, and nothing else; how it asks is `asking`'s.
+Everything is drawn from a seed per session and task, so that the same seed spends the same whatever
+the order of its tasks and the way it asks.
 """
 
-import asyncio
 import threading
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import spendtree
+from spendtree.cli.asking import Answer, Asking, Direct, Failure, Prompt
 from spendtree.cli.questions import QUESTIONS, plot
 from spendtree.testing import ProviderError
-
-PROVIDERS = {
-    "claude-haiku-4-5": "anthropic",
-    "claude-sonnet-4-5": "anthropic",
-    "gemini-2.5-flash": "google",
-    "gpt-4o": "openai",
-    "gpt-4o-mini": "openai",
-    "madlad-400": "self-hosted",
-}
 
 CONFIG = Path(__file__).with_name("demo.yaml")
 """Budgets, plans and contracts: for the application, and for an exporter beside it."""
@@ -55,12 +47,20 @@ class Session:
     """One question answered: routing cycles of a coordinator with researchers below it.
 
     `pace` is how many times slower than at once the provider answers: with 1 in milliseconds.
+    Without `asking` it asks directly.
     """
 
     def __init__(
-        self, tracker: spendtree.Spendtree, *, seed: int, number: int, pace: float = 1.0
+        self,
+        tracker: spendtree.Spendtree,
+        *,
+        seed: int,
+        number: int,
+        pace: float = 1.0,
+        asking: Asking | None = None,
     ) -> None:
         self._tracker = tracker
+        self._asking = asking or Direct()
         self._seed = f"{seed}/{number}"
         self._pace = pace
         self._question = QUESTIONS[number % len(QUESTIONS)]
@@ -211,28 +211,33 @@ class Session:
             if overrun and random.random() < overrun:
                 output_tokens += 3 * output[1]
             usage = spendtree.Usage(random.randint(*fresh), output_tokens, cache_read_tokens=cached)
-            failure = _failure(random) if tried < MOST_TRIES and random.random() < trouble else None
+            fails = tried < MOST_TRIES and random.random() < trouble
+            prompt = Prompt(
+                model=model,
+                input_tokens=fresh[1] + cached,
+                max_output_tokens=output[1],
+                answer=self._answer_of(random, usage, fails=fails, troubled=bool(trouble)),
+                purpose=purpose,
+                # A cut, and an answer without usage, are what happens to streams.
+                streams=bool(trouble or overrun),
+            )
             try:
-                async with spendtree.call(
-                    model,
-                    provider=PROVIDERS[model],
-                    input_tokens=fresh[1] + cached,
-                    max_output_tokens=output[1],
-                    purpose=purpose,
-                ) as call:
-                    await self._pretend(random.uniform(0.002, 0.015), failure)
-                    if trouble and random.random() < SILENT:
-                        return  # It came back without usage: its worst case is presumed spent.
-                    call.record(usage)
+                await self._asking.ask(prompt)
             except ProviderError:
                 continue  # A retry is a call of its own, with a hold of its own.
             return
 
-    async def _pretend(self, seconds: float, failure: ProviderError | None) -> None:
-        """Answer like a provider, but for nothing, and as much faster as the pace says."""
-        await asyncio.sleep(seconds * self._pace)
-        if failure is not None:
-            raise failure
+    def _answer_of(
+        self, random: Random, usage: spendtree.Usage, *, fails: bool, troubled: bool
+    ) -> Answer:
+        """Draw what the provider will do, as much slower as the pace says."""
+        failure = _failure(random) if fails else ""
+        return Answer(
+            usage=usage,
+            seconds=random.uniform(0.002, 0.015) * self._pace,
+            failure=failure,
+            silent=troubled and not failure and random.random() < SILENT,
+        )
 
     def _random(self, *what: str) -> Random:
         return Random("/".join((self._seed, *what)))
@@ -243,7 +248,10 @@ class Session:
 
 
 def stray_call(tracker: spendtree.Spendtree, *, seed: int) -> None:
-    """Make a call outside any session, as a forgotten script does: recorded as unattributed."""
+    """Make a call outside any session, as a forgotten script does: recorded as unattributed.
+
+    Not with a wrapped client: that charges the default Spendtree there, which the demo's is not.
+    """
     random = Random(f"{seed}/stray")
     with tracker.call(
         "gpt-4o-mini", provider="openai", input_tokens=900, max_output_tokens=40
@@ -266,8 +274,6 @@ def lost_call(tracker: spendtree.Spendtree, *, seed: int) -> None:
     thread.join()
 
 
-def _failure(random: Random) -> ProviderError:
+def _failure(random: Random) -> Failure:
     """Return a refusal (surely not billed) or, more rarely, a cut stream (who knows)."""
-    if random.random() < 0.7:
-        return ProviderError(429, "too many requests")
-    return ProviderError(502, "the stream was cut")
+    return "refused" if random.random() < 0.7 else "cut"
