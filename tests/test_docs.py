@@ -204,6 +204,14 @@ def test_nothing_names_a_machine_or_a_package_registry() -> None:
     assert not found
 
 
+def test_no_merge_was_left_half_done() -> None:
+    left = re.compile(r"^(<{7} |>{7} )", re.M)
+
+    found = [path for path in tracked() if left.search(path.read_text("utf-8", "replace"))]
+
+    assert not found
+
+
 def tracked() -> list[Path]:
     if not (ROOT / ".git").exists():
         pytest.skip("no git checkout: run from a clone of the repository")
