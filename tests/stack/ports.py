@@ -1,12 +1,15 @@
 """Where each program of the stack is reached: the ports of `.env` where they are free."""
 
+import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
+
+LOWEST, SPAN = 10_240, 20_000
 
 PROGRAMS = ("exporter", "prometheus", "alertmanager", "receiver")
 
@@ -33,8 +36,21 @@ def free(wanted: Mapping[str, int]) -> dict[str, int]:
 
 
 def _free(port: int, held: ExitStack) -> int:
-    try:
-        listening = socket.create_server((HOST, port))
-    except OSError:
-        listening = socket.create_server((HOST, 0))
-    return int(held.enter_context(listening).getsockname()[1])
+    for candidate in (*([port] if port else []), *_others()):
+        try:
+            listening = socket.create_server((HOST, candidate))
+        except OSError:
+            continue
+        held.enter_context(listening)
+        return candidate
+    raise OSError(f"no port of {LOWEST} to {LOWEST + SPAN} is free")
+
+
+def _others() -> Iterator[int]:
+    """Yield ports that nobody is given by chance before a program listens there.
+
+    The system gives higher ones to clients' connections and to who asks for any; and each process
+    that looks here begins at a place of its own.
+    """
+    own = os.getpid() * len(PROGRAMS)
+    return (LOWEST + (own + step) % SPAN for step in range(SPAN))
