@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,23 @@ def test_a_port_that_is_taken_is_one_line(
         made = f"sqlite:///{tmp_path}/demo.db"
         assert main(["demo", "--serve", "--listen", address, "--store", made]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_whoever_stops_reading_ends_it_without_a_complaint(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/demo.db"
+    with subprocess.Popen(
+        [sys.executable, "-m", "spendtree.cli", "demo", "--sessions", "30", "--store", url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().startswith(b"session ")
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(timeout=120) == 0
+
+    with closing(open_store(url, create=False)) as store:
+        opened = list(store.events(kinds=(Kind.SESSION_OPENED,)))
+        closed = list(store.events(kinds=(Kind.SESSION_CLOSED,)))
+    assert len(opened) == len(closed) < 30

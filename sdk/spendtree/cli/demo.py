@@ -106,6 +106,8 @@ def _serving(tracker: spendtree.Spendtree, listen: str) -> AbstractContextManage
 class _Demo:
     """One run of the demo: its sessions, the dearest of them, and what is said about it."""
 
+    _interrupted: asyncio.Event
+
     def __init__(
         self, tracker: spendtree.Spendtree, console: Console, *, seed: int, url: str
     ) -> None:
@@ -118,7 +120,7 @@ class _Demo:
 
     async def run(self, sessions: int, *, gap_seconds: float | None) -> None:
         """Run so many sessions, then show; with a gap, or served, stay until interrupted."""
-        interrupted = _interruption()
+        interrupted = self._interrupted = _interruption()
         if self._url:
             self._say(f"serving {self._url}/metrics, Ctrl-C ends it")
         workload.stray_call(self._tracker, seed=self._seed)
@@ -172,14 +174,17 @@ class _Demo:
         if self._dearest is None or tree.totals.cost > self._dearest.totals.cost:
             self._dearest = tree
         status = tree.status.replace("_", " ")
-        self._console.print(
-            Text.assemble(
-                ("session ", "dim"),
-                f"{tree.session[:13]}  {tree.customer:<8} ",
-                (f"{status:<15} ", output.STATUS_STYLES.get(tree.status, "")),
-                f"{output.plural(tree.totals.calls, 'call'):>8}  {_COST.text(tree.totals.cost)}",
-            )
+        line = Text.assemble(
+            ("session ", "dim"),
+            f"{tree.session[:13]}  {tree.customer:<8} ",
+            (f"{status:<15} ", output.STATUS_STYLES.get(tree.status, "")),
+            f"{output.plural(tree.totals.calls, 'call'):>8}  {_COST.text(tree.totals.cost)}",
         )
+        try:
+            self._console.print(line)
+        except SystemExit:  # nobody reads on (`| head`); out of a task it would tear down the loop
+            self._console.quiet = True
+            self._interrupted.set()
 
     def _show(self) -> None:
         if self._dearest is None:
