@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.alerts import running
+from tests.processes import rest_of
 
 PROGRAM = Path(__file__).resolve().parents[2] / "alerts" / "receiver.py"
 
@@ -111,7 +112,7 @@ def test_as_a_program_it_prints_texts_and_ends_at_a_signal(number: signal.Signal
         httpx.post(f"{found[0]}/slack", json=TEXT)
         httpx.post(f"{found[0]}/webhook", json=PAYLOAD)
         process.send_signal(number)
-        printed, complaints = process.communicate(timeout=60)
+        printed, complaints = rest_of(process)
 
     assert process.returncode == 0
     assert "#spend\n[WARNING] A budget is <nearly> used up\n• customer acme\n  $80" in printed

@@ -20,6 +20,7 @@ from spendtree.store import open_store
 from tests.exporter.conftest import Load
 from tests.exporter.test_app import value
 from tests.exporter.test_otlp import call, request
+from tests.processes import rest_of
 
 COMMAND = [sys.executable, "-c", "from spendtree_exporter.cli import main; main()"]
 
@@ -70,7 +71,7 @@ def test_it_serves_a_store_until_a_signal_ends_it_gracefully(
         assert url.endswith("/metrics")
         assert "spendtree_calls_total{" in httpx.get(url).text
         process.send_signal(number)
-        _, rest = process.communicate(timeout=30)
+        _, rest = rest_of(process)
 
     assert process.returncode == 0
     assert rest.splitlines()[-1].endswith("stopped")
@@ -196,7 +197,7 @@ def test_the_log_is_one_line_a_message_in_the_format_that_was_asked_for(
         assert match
         assert httpx.get(match[0]).status_code == 200
         process.terminate()
-        rest = process.stderr.read().splitlines()
+        rest = rest_of(process)[1].splitlines()
 
     assert process.returncode == 0
     if format == "json":
@@ -218,7 +219,7 @@ def test_a_signal_before_it_serves_ends_it_as_well(sqlite_url: str) -> None:
             assert process.stderr is not None
             assert "serving" in process.stderr.readline()
             process.terminate()
-            assert "Traceback" not in process.stderr.read()
+            assert "Traceback" not in rest_of(process)[1]
         assert process.returncode == 0
 
 
@@ -231,7 +232,7 @@ def test_a_restart_takes_up_the_state_kept_beside_the_store(sqlite_url: str, loa
         with started("--store", sqlite_url, *flags) as (process, url):
             assert "spendtree_calls_total{" in httpx.get(url).text
             process.terminate()
-            _, rest = process.communicate(timeout=30)
+            _, rest = rest_of(process)
         told.append("took up the state after 30 events" in rest)
 
     assert told == [False, True, False]

@@ -21,6 +21,7 @@ from spendtree.event import Event, Kind
 from spendtree.store import Store, open_store
 from spendtree.testing import assert_books_balance
 from spendtree.tree import SessionTree, build
+from tests.processes import rest_of
 
 SESSIONS = 3
 
@@ -194,7 +195,7 @@ def test_it_serves_metrics_until_it_is_interrupted(options: list[str], tmp_path:
         with urllib.request.urlopen(f"{served[1]}/metrics", timeout=30) as response:
             body = response.read().decode()
         process.send_signal(signal.SIGTERM)
-        rest, errors = process.communicate(timeout=30)
+        rest, errors = rest_of(process)
     assert process.returncode == 0, errors
     assert errors == ""
     assert all(line.startswith("session ") for line in finished)
