@@ -270,6 +270,26 @@ def test_a_cache_mark_that_moves_along_does_not_change_the_prefix() -> None:
     assert (input_tokens(further, learned=learned) or 0) < 500 + 3000 + 300
 
 
+def test_the_same_text_is_the_same_prefix_whichever_object_has_it() -> None:
+    word, copy = "again", "".join(["aga", "in"])
+    assert word is not copy
+    request = [{"role": word, "content": word}, {"role": "user", "content": ("x", 1, 2.5, None)}]
+    other = [{"role": copy, "content": "".join(["ag", "ain"])}, *request[1:]]
+    assert learned_from(request, Usage(9, 1)) == learned_from(other, Usage(9, 1))
+
+
+class Role(str):
+    """A text of a class of its own, as an enumeration's members are."""
+
+    __slots__ = ()
+
+
+def test_texts_of_a_class_of_their_own_teach_as_well() -> None:
+    asked = [{"role": Role("user"), "content": "a" * 3000}]
+    learned = learned_from(asked, Usage(500, 20))
+    assert (input_tokens([*asked, *ANSWER], learned=learned) or 0) < 1500
+
+
 def test_an_image_that_was_counted_is_known_and_one_that_was_added_is_not() -> None:
     image = {"role": "user", "content": [{"type": "image", "source": {"data": "iVBOR"}}]}
     learned = learned_from([image], Usage(1600, 40))

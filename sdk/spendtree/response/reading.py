@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -185,11 +186,16 @@ def _counts(said: _Statements, shape: Shape) -> _Counts:
 
 def _stated(usage: Any, shape: Shape) -> _Counts:
     counts: _Counts = {}
-    for bucket, paths in shape.counts.items():
-        for path in paths:
-            # Most are integers at the top of a dictionary: no call for those.
-            tokens = usage.get(path) if type(usage) is dict else None
-            if type(tokens) is not int:
+    is_dict = type(usage) is dict
+    for bucket, paths in _PATHS[shape.name]:
+        for path, head in paths:
+            if is_dict:  # most paths lead nowhere, most others to an integer at once
+                tokens = usage.get(head)
+                if tokens is None:
+                    continue
+                if head != path or type(tokens) is not int:
+                    tokens = _count(usage, path)
+            else:
                 tokens = _count(usage, path)
             if tokens is not None:
                 counts[bucket] = tokens
@@ -197,12 +203,24 @@ def _stated(usage: Any, shape: Shape) -> _Counts:
     return counts
 
 
+_PATHS = {
+    shape.name: [
+        (bucket, [(path, re.split(r"[.[]", path)[0]) for path in paths])
+        for bucket, paths in shape.counts.items()
+    ]
+    for shape in SHAPES
+}
+"""By the shape's name: for each bucket its paths, each with the key that it begins with."""
+
+
 def _summed(said: _Statements, shape: Shape, counts: _Counts) -> Usage | None:
     """Return the usage, from its parts if it states them: the counts beside them leave some out."""
     usage = _usage(shape, counts)
-    lists = [_find(usage, shape.parts) for usage in said.at(shape.places[-1])]
-    parts = lists[-1] if shape.parts and lists else None
-    if usage is None or not parts:
+    if usage is None or not shape.parts:
+        return usage
+    lists = [_find(stated, shape.parts) for stated in said.at(shape.places[-1])]
+    parts = lists[-1] if lists else None
+    if not parts:
         return usage
     usages = [_usage(shape, _stated(part, shape)) for part in parts]
     return _total(usages, usage.reasoning_tokens)
@@ -258,9 +276,10 @@ def _outputs(shape: Shape, counts: _Counts, inputs: int) -> int | None:
     stated = counts.get("output")
     if stated is not None and shape.reasoning_beside:
         stated += counts.get("reasoning", 0)
-    rest = counts["total"] - inputs if "total" in counts else None
-    known = [tokens for tokens in (stated, rest) if tokens is not None]
-    return max(known, default=None)
+    if "total" not in counts:
+        return stated
+    rest = counts["total"] - inputs
+    return rest if stated is None else max(stated, rest)
 
 
 def _count(usage: Any, path: str) -> int | None:

@@ -232,9 +232,7 @@ class Agent(Scope):
 
     def learn(self, model: str, asked: Learned, usage: Usage) -> None:
         """Remember what a model counted for what was asked: it bounds the conversation's next."""
-        self.learned[model] = Learned(
-            messages=asked.messages, fingerprint=asked.fingerprint, tokens=usage.total_tokens
-        )
+        self.learned[model] = asked._replace(tokens=usage.total_tokens)
 
     # Handing up.
 
