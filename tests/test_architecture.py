@@ -29,6 +29,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
         "call",
         "policy",
         "waiting",
+        "starting",
         "transfers",
         "propagation",
         "tracker",

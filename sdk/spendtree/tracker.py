@@ -15,28 +15,25 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from spendtree import transfers
-from spendtree.account import Account, Balance, Denial, kind_of, rooms
+from spendtree.account import Denial, kind_of
 from spendtree.bound import Tokenizer
 from spendtree.call import PURPOSE, Call, CallOptions, Tool
 from spendtree.config import AccountKind, Config, Mode, load_config
-from spendtree.denial import account_name, budget_error
+from spendtree.denial import account_name
 from spendtree.errors import (
-    BudgetExceededError,
     ConfigurationError,
-    SkippedError,
     StoreError,
     StoreUnavailableError,
     UnknownPriceError,
 )
 from spendtree.event import Context, Event, Kind, Request
-from spendtree.ids import new_id
 from spendtree.money import PICO_PER_USD, Money, to_pico, to_usd
 from spendtree.pricing import PriceBook
 from spendtree.propagation.inbound import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions
 from spendtree.scope.current import current_of, is_bare
 from spendtree.store import DEFAULT_URL, open_store
-from spendtree.store.protocol import Reservation, Store
+from spendtree.store.protocol import Store
 from spendtree.usage import Usage
 from spendtree.waiting import Lines, in_event_loop
 
@@ -51,8 +48,6 @@ SESSION_IDLE_SECONDS = 3600
 
 SWEEP_SECONDS = 1.0
 """Between two looks for holds of dead processes, while somebody waits."""
-
-NOTHING: Mapping[str, int | None] = {}
 
 
 class Spendtree:
@@ -278,102 +273,6 @@ class Spendtree:
     def session_closed(self, session: Session) -> None:
         """Forget a session of this process."""
         self._sessions.discard(session)
-
-    def open_run(
-        self,
-        run: Agent,
-        accounts: Sequence[tuple[Account, int | None]],
-        at: int,
-        data: dict[str, Any] | None,
-        marks: Mapping[str, tuple[int, ...]],
-        reservation: Reservation | None,
-    ) -> Reservation | None:
-        """Record a run's start and open its accounts, unless nothing is left to start it with.
-
-        Returns what it reserves: nothing where there is not enough and the mode refuses nothing.
-        """
-        self.check_money_left(
-            run, {account.id: cap for account, cap in accounts}, least=run.min_cost or 0
-        )
-        event = Event(
-            0, Kind.RUN_OPENED, at, bytes.fromhex(run.id), run.context, started=at, data=data
-        )
-        opened = self.store.open(accounts, event, marks=marks, reserve=reservation)
-        if opened.denial is None:
-            return reservation
-        if self.mode_of(opened.denial.account, run.context) == "enforce":
-            raise self._not_started(
-                run, opened.denial, "the session has not that much free to reserve"
-            )
-        self.store.open(accounts, event, marks=marks)
-        return None
-
-    def close_run(self, event: Event, reservation: Reservation | None) -> None:
-        """Record a run's end and give back what it reserved; a store that fails is logged."""
-        if reservation is None:
-            self.record(event)
-            return
-        try:
-            self.store.release(reservation, event)
-        except StoreError as error:
-            log.warning("a reserved envelope could not be released: %s", error)
-        if self.lines:
-            self.lines.wake(reservation)
-
-    def check_money_left(
-        self, scope: Scope, caps: Mapping[str, int | None] = NOTHING, *, least: int = 0
-    ) -> None:
-        """Raise the budget's error if an account of the scope has nothing left, or not `least`.
-
-        `caps` are those that accounts not open yet will be opened with.
-        """
-        if not scope.capped:
-            return
-        context = scope.context
-        enforced = [name for name in context.path if self.mode_of(name, context) == "enforce"]
-        if not enforced:
-            return
-        path = [
-            (name, self.store.balance(name) or Balance(caps.get(name))) for name in context.path
-        ]
-        for name, balance, free in rooms(path):
-            if name in enforced and free + balance.held < max(least, 1):
-                denial = Denial(name, "exhausted", least, balance)
-                raise self._not_started(scope, denial, "nothing is left to start with")
-
-    def _not_started(self, scope: Scope, denial: Denial, advice: str) -> BudgetExceededError:
-        """Record that a session or a run was refused its start, and return the error to raise."""
-        at = self.clock() // 1000
-        account, reason, requested, balance = denial
-        data = {"account": account, "kind": kind_of(account), "spawn": True}
-        self.record(
-            Event(
-                0,
-                Kind.DENIED,
-                at,
-                new_id(),
-                scope.context,
-                held=requested,
-                status=reason,
-                started=at,
-                data=data,
-            )
-        )
-        return budget_error(
-            account,
-            reason,
-            requested,
-            balance,
-            name=self.name_of(account, scope.context),
-            advice=advice,
-            make=SkippedError if self._skips(scope) else None,
-        )
-
-    def _skips(self, scope: Scope) -> bool:
-        """Tell whether what cannot start is to be left out: an optional run, by its policy."""
-        if not isinstance(scope, Agent) or not scope.optional:
-            return False
-        return any(step.name == "skip" for step in self.config.policy_for(scope.name))
 
     def name_of(self, account: str, context: Context) -> str:
         """Return what a person calls an account that a context of its session is charged to."""

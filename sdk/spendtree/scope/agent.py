@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from spendtree import account as rules
+from spendtree import starting
 from spendtree.account import Account, kind_of
 from spendtree.bound import Learned
 from spendtree.config import ContractSettings
@@ -148,8 +149,8 @@ class Agent(Scope):
         marks = {account.id: session.marks_of(account) for account, _ in accounts}
         data = self._opening_data()
         try:
-            self._reservation = self._tracker.open_run(
-                self, accounts, ns // 1000, data, marks, reservation
+            self._reservation = starting.open_run(
+                self._tracker, self, accounts, ns // 1000, data, marks, reservation
             )
         except StoreUnavailableError as error:
             if self.enforces(self.context):
@@ -196,7 +197,8 @@ class Agent(Scope):
         if status != "succeeded":
             self.session.run_failed()
         cost, inputs, outputs, reads, writes = self._final_sums()
-        self._tracker.close_run(
+        starting.close_run(
+            self._tracker,
             Event(
                 0,
                 Kind.RUN_CLOSED,

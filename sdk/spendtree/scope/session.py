@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from spendtree import account as rules
+from spendtree import starting
 from spendtree.account import Account, kind_of
 from spendtree.errors import (
     BudgetExceededError,
@@ -129,7 +130,7 @@ class Session(Scope):
         """Raise the budget's error if there is not enough left to start with."""
         least = self._tracker.config.session.min_cost_usd
         amount = self._tracker.amount(None, "min_cost", default=least)
-        self._tracker.check_money_left(self, least=amount or 0)
+        starting.check_money_left(self._tracker, self, least=amount or 0)
 
     def _open_accounts(self, at: int) -> None:
         """Open the session and its budgets in the store, or what of it is not open yet."""
