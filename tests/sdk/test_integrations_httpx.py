@@ -1,6 +1,7 @@
 """The httpx hook: the scope goes to services of one's own, and to no provider."""
 
 import asyncio
+import importlib
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
-from spendtree import Spendtree
+from spendtree import ConfigurationError, Spendtree
 from spendtree.integrations.httpx import async_request_hook, propagate, request_hook
 from spendtree.pricing import PriceBook
 from spendtree.pricing.hosts import SUFFIXES, is_api
@@ -150,17 +151,46 @@ def test_outside_any_scope_a_request_is_left_as_it_is() -> None:
     assert "traceparent" not in seen[0].headers
 
 
-def test_each_task_of_an_async_client_tells_its_own_scope() -> None:
+@pytest.fixture(params=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest) -> Any:
+    """Return each of the two libraries: newer clients of providers come with httpx2."""
+    return importlib.import_module(request.param)
+
+
+def test_a_client_of_either_library_tells_the_scope_and_no_provider(library: Any) -> None:
+    seen: dict[str, Any] = {}
+
+    def answer(request: Any) -> Any:
+        seen[request.url.host] = request.headers
+        return library.Response(200)
+
+    tracker = Spendtree("memory:")
+    client = library.Client(transport=library.MockTransport(answer))
+    with propagate(client), tracker.session("s"):
+        client.get("http://localhost/run")
+        client.get("https://api.openai.com/v1/models")
+
+    assert seen["localhost"]["baggage"] == "spendtree.session=s"
+    assert "baggage" not in seen["api.openai.com"]
+
+
+def test_what_is_no_client_of_theirs_is_refused() -> None:
+    stranger: Any = object()
+    with pytest.raises(ConfigurationError, match=r"of httpx or httpx2, not object.*inject"):
+        propagate(stranger)
+
+
+def test_each_task_of_an_async_client_tells_its_own_scope(library: Any) -> None:
     seen: dict[str, str] = {}
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: Any) -> Any:
         seen[request.url.path] = request.headers["baggage"]
-        return httpx.Response(200)
+        return library.Response(200)
 
     async def both() -> None:
         tracker = Spendtree("memory:")
-        transport = httpx.MockTransport(answer)
-        async with propagate(httpx.AsyncClient(transport=transport)) as client:
+        transport = library.MockTransport(answer)
+        async with propagate(library.AsyncClient(transport=transport)) as client:
 
             async def one(name: str) -> None:
                 async with tracker.session(name):
@@ -174,7 +204,7 @@ def test_each_task_of_an_async_client_tells_its_own_scope() -> None:
 
 WITHOUT = """
 import sys
-sys.modules["httpx"] = None
+sys.modules["httpx"] = sys.modules["httpx2"] = None
 import spendtree
 try:
     import spendtree.integrations.httpx
