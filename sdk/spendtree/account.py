@@ -39,8 +39,13 @@ def session_account(session: str, customer: str = "", team: str = "") -> Account
 
 
 def envelope_account(session: str, agent: str, customer: str = "", team: str = "") -> Account:
-    """Return the account of what one agent role itself spends in one session."""
-    return Account(f"envelope/{session}/{agent}", "envelope", session, agent, customer, team)
+    """Return the account of what one agent role itself spends in one session.
+
+    Slashes of the session's id are escaped: both parts may have some, and two sessions never share
+    an envelope.
+    """
+    place = session.replace("%", "%25").replace("/", "%2F")
+    return Account(f"envelope/{place}/{agent}", "envelope", session, agent, customer, team)
 
 
 def run_account(session: str, agent: str, run: str, customer: str = "", team: str = "") -> Account:

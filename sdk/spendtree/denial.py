@@ -16,6 +16,9 @@ ERRORS: dict[str, type[BudgetExceededError]] = {
 
 PAYERS = ("customer", "team")
 
+NAMED_LAST = (*PAYERS, "envelope")
+"""Kinds whose ids end in a name, behind their period or session."""
+
 
 def budget_error(
     account: str,
@@ -63,9 +66,7 @@ def account_name(account: str, context: Context) -> str:
     kind, _, rest = account.partition("/")
     if kind == "run":
         return context.agent if rest == context.run else rest
-    if kind == "envelope":
-        return rest.removeprefix(f"{context.session}/")
-    return rest.partition("/")[2] if kind in PAYERS else rest
+    return rest.partition("/")[2] if kind in NAMED_LAST else rest
 
 
 def next_budget(account: str) -> str:

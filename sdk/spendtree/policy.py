@@ -37,6 +37,12 @@ def degrade(
 ) -> Generator[float, None, None]:
     """Walk the policy; yields seconds to wait, returns with the hold made, raises without it."""
     advice = ""
+    if denial.reason == "exhausted" and denial.balance.terms.reserved:
+        call.tracker.lapse_abandoned()  # a dead process' run may still reserve money
+        still = call.ask()
+        if still is None:
+            return
+        denial = still
     for step in call.policy:
         if step.name == "wait":
             if denial.reason != "busy":
@@ -46,7 +52,8 @@ def degrade(
                 advice = OWN_HOLD
             elif can_wait:
                 again = yield from _wait(call, denial, ring, step)
-                advice = BUSY_ADVICE
+                own = again is not None and call.waits_for_itself(again)
+                advice = OWN_HOLD if own else BUSY_ADVICE
             else:
                 again = call.look_again(denial)
                 advice = NOT_IN_LOOP
@@ -65,7 +72,7 @@ def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) ->
     tracker = call.tracker
     lines, started = tracker.lines, time.monotonic()
     seconds = tracker.config.busy_timeout_seconds if step.seconds is None else step.seconds
-    waiter = lines.join(denial.account, ring)
+    waiter = lines.join(denial.account, ring, ahead=_is_inside(call, denial))
     try:
         while True:
             if lines.is_first(waiter):
@@ -76,7 +83,10 @@ def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) ->
                     call.waited(denial, time.monotonic() - started)
                     return again
                 denial = again
-                lines.move(waiter, denial.account)
+                if call.waits_for_itself(denial):
+                    call.waited(denial, time.monotonic() - started)
+                    return denial
+                lines.move(waiter, denial.account, ahead=_is_inside(call, denial))
             left = started + seconds - time.monotonic()
             if left <= 0:
                 call.waited(denial, time.monotonic() - started)
@@ -84,6 +94,11 @@ def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) ->
             yield min(left, lines.pause(waiter))
     finally:
         lines.leave(waiter)
+
+
+def _is_inside(call: "Call", denial: Denial) -> bool:
+    """Tell whether a call around this one holds money at the account that refuses."""
+    return call.held_around(denial.account) > 0
 
 
 def _clamp(call: "Call", denial: Denial, step: Step) -> Denial | None:
@@ -99,10 +114,10 @@ def _fall_back(call: "Call", denial: Denial, step: Step) -> Denial | None:
 
 
 def _reallocate(call: "Call", denial: Denial, step: Step) -> Denial | None:
-    """Take over what finished agents left unused."""
-    if not call.tracker.reallocate(call, denial):
-        return denial
-    return call.ask()
+    """Take over what finished agents left unused; a clamp that was tried before is, then, again."""
+    if call.tracker.reallocate(call, denial):
+        return call.ask()
+    return call.ask_clamped(call.floor_tokens) if call.floor_tokens else denial
 
 
 def _skip(call: "Call", denial: Denial, advice: str) -> Exception:

@@ -1,7 +1,7 @@
 """The start of sessions and runs: refused where nothing is left to pay a call with (rule 5)."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spendtree.account import Account, Balance, Denial, kind_of, rooms
@@ -38,6 +38,8 @@ def open_run(
     check_money_left(tracker, run, caps, least=run.min_cost or 0, skipped=skipped)
     event = Event(0, Kind.RUN_OPENED, at, bytes.fromhex(run.id), run.context, started=at, data=data)
     denial = tracker.store.open(accounts, event, marks=marks, reserve=reservation).denial
+    if denial is not None and _is_swept(tracker, denial):
+        denial = tracker.store.open(accounts, event, marks=marks, reserve=reservation).denial
     if denial is None:
         return reservation
     if tracker.mode_of(denial.account, run.context) == "enforce":
@@ -79,13 +81,36 @@ def check_money_left(
     enforced = [name for name in context.path if tracker.mode_of(name, context) == "enforce"]
     if not enforced:
         return
+    denial = _denial(tracker, context.path, enforced, caps, least)
+    if denial is not None and _is_swept(tracker, denial):
+        denial = _denial(tracker, context.path, enforced, caps, least)
+    if denial is not None:
+        advice = "nothing is left to start with"
+        raise _refused(tracker, scope, denial, advice, skipped=skipped)
+
+
+def _denial(
+    tracker: "Spendtree",
+    names: Sequence[str],
+    enforced: Collection[str],
+    caps: Mapping[str, int | None],
+    least: int,
+) -> Denial | None:
+    """Return the refusal of the first account with nothing left, or not `least`."""
     balance_of = tracker.store.balance
-    path = [(name, balance_of(name) or Balance(caps.get(name))) for name in context.path]
+    path = [(name, balance_of(name) or Balance(caps.get(name))) for name in names]
     for name, balance, free in rooms(path):
         if name in enforced and free + balance.held < max(least, 1):
-            denial = Denial(name, "exhausted", least, balance)
-            advice = "nothing is left to start with"
-            raise _refused(tracker, scope, denial, advice, skipped=skipped)
+            return Denial(name, "exhausted", least, balance)
+    return None
+
+
+def _is_swept(tracker: "Spendtree", denial: Denial) -> bool:
+    """Tell whether to ask again: what is reserved may have been so by a process that is dead."""
+    if not denial.balance.terms.reserved:
+        return False
+    tracker.lapse_abandoned()
+    return True
 
 
 def _is_left_out(tracker: "Spendtree", run: "Agent") -> bool:

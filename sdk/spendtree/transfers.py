@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from spendtree.account import Denial, kind_of
+from spendtree.account import Denial, envelope_account, kind_of
 from spendtree.errors import TransferError
 from spendtree.event import Context, Event, Kind
 from spendtree.ids import new_id
@@ -37,9 +37,12 @@ def transfer(
 
 
 def reallocate(tracker: "Spendtree", call: "Call", denial: Denial) -> bool:
-    """Give the refusing account what finished agents of its session left; True if that helps."""
+    """Give the refusing account what finished agents left; True if all of the call fits there.
+
+    All of it, also where a clamp has asked for less before.
+    """
     session = call.context.session
-    lacking = denial.requested - (denial.balance.free or 0)
+    lacking = call.worst_case - (denial.balance.free or 0)
     if kind_of(denial.account) not in MOVABLE or not session:
         return False
     for account, agent in _finished(tracker, session):
@@ -73,7 +76,7 @@ def _finished(tracker: "Spendtree", session: str) -> list[tuple[str, str]]:
     for run, context in contexts.items():
         for account in context.path:
             done = run not in running if account == f"run/{run}" else context.agent not in busy
-            if done and account in (f"run/{run}", f"envelope/{session}/{context.agent}"):
+            if done and account in (f"run/{run}", envelope_account(session, context.agent).id):
                 found[account] = context.agent
     return list(found.items())
 
@@ -103,7 +106,7 @@ def _move(
 def _account(tracker: "Spendtree", session: "Session", party: "str | Agent") -> str:
     """Return the account of a role's envelope, or of a run's max_cost (else its envelope)."""
     if isinstance(party, str):
-        account = f"envelope/{session.id}/{party}"
+        account = envelope_account(session.id, party).id
     else:
         if party.session is not session:
             raise TransferError(
@@ -111,7 +114,7 @@ def _account(tracker: "Spendtree", session: "Session", party: "str | Agent") -> 
                 "within one"
             )
         own = f"run/{party.id}"
-        role = f"envelope/{session.id}/{party.name}"
+        role = envelope_account(session.id, party.name).id
         account = own if own in party.context.path else role
     if tracker.store.balance(account) is None:
         raise TransferError(

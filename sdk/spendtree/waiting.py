@@ -47,21 +47,24 @@ class Lines:
                 return account
         return ""
 
-    def join(self, account: str, wake: Callable[[], None]) -> Waiter:
-        """Queue up at an account."""
+    def join(self, account: str, wake: Callable[[], None], *, ahead: bool = False) -> Waiter:
+        """Queue up at an account, `ahead` of all where they may be waiting for who waits here."""
         waiter = Waiter(account, wake)
-        with self._lock:
-            self.by_account.setdefault(account, deque()).append(waiter)
+        self._enter(waiter, ahead)
         return waiter
 
-    def move(self, waiter: Waiter, account: str) -> None:
+    def move(self, waiter: Waiter, account: str, *, ahead: bool = False) -> None:
         """Queue up at the account that refuses now, if it is another one."""
         if waiter.account == account:
             return
         self.leave(waiter)
         waiter.account = account
+        self._enter(waiter, ahead)
+
+    def _enter(self, waiter: Waiter, ahead: bool) -> None:
         with self._lock:
-            self.by_account.setdefault(account, deque()).append(waiter)
+            line = self.by_account.setdefault(waiter.account, deque())
+            (line.appendleft if ahead else line.append)(waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Go, with or without money; the next in line takes a look."""

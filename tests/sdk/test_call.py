@@ -479,6 +479,30 @@ def test_a_bound_beyond_what_an_account_can_hold_is_no_error_of_the_store(tmp_pa
     tracker.close()
 
 
+def test_an_unknown_price_meets_a_ceiling_that_another_holder_of_the_session_has_set() -> None:
+    tracker = made()
+    with tracker.session("s") as one, tracker.session("s") as other:
+        with other.call("nobody-knows", **ONE_CENT) as call:
+            call.record(SPENT)
+        one.set_ceiling("1")
+        with pytest.raises(UnknownPriceError):
+            other.call("nobody-knows", **ONE_CENT).__enter__()
+        with pytest.raises(UnknownPriceError):
+            other.call("nobody-knows", **ONE_CENT).__enter__()
+
+
+def test_envelopes_of_two_sessions_are_two_whatever_their_names_are() -> None:
+    tracker = made()
+    for session, agent in (("a", "b/c"), ("a/b", "c"), ("a%2Fb", "c"), ("a", "b%2Fc")):
+        with tracker.session(session), tracker.agent(agent, envelope="0.01") as run:
+            with run.call("m", **ONE_CENT) as call:
+                call.record(Usage(500, 500))
+            with pytest.raises(EnvelopeExhaustedError) as error:
+                run.call("m", **ONE_CENT).__enter__()
+            assert error.value.name == agent
+    assert len(list(tracker.store.accounts("envelope"))) == 4
+
+
 # Waiting for money.
 
 
@@ -487,8 +511,8 @@ def watch_line(tracker: Spendtree) -> "queue.Queue[Waiter]":
     joined: queue.Queue[Waiter] = queue.Queue()
     join = tracker.lines.join
 
-    def watched(account: str, wake: Callable[[], None]) -> Waiter:
-        waiter = join(account, wake)
+    def watched(account: str, wake: Callable[[], None], *, ahead: bool = False) -> Waiter:
+        waiter = join(account, wake, ahead=ahead)
         joined.put(waiter)
         return waiter
 

@@ -266,6 +266,98 @@ def test_fallback_to_a_model_that_nothing_bounds_is_passed_over() -> None:
     assert "decisions" not in (refusal.data or {})
 
 
+def test_a_call_inside_another_does_not_stand_behind_who_waits_for_that_one() -> None:
+    tracker, order = made(), list[str]()
+
+    def wait() -> None:
+        spend(session, 3)
+        order.append("waiter")
+
+    with tracker.session(ceiling="0.05") as session:
+        waiter = threading.Thread(target=wait)
+        with session.call("m", input_tokens=1500, max_output_tokens=1500) as outer:
+            waiter.start()
+            until(lambda: bool(tracker.lines))
+            spend(session, 1)
+            order.append("inner")
+            outer.record(Usage(0, 0))
+        waiter.join()
+    assert order == ["inner", "waiter"]
+
+
+def test_a_call_inside_another_waits_ahead_of_who_waits_for_that_one() -> None:
+    tracker, order = made(), list[str]()
+
+    def wait() -> None:
+        spend(session, 4)
+        order.append("waiter")
+
+    def let_go() -> None:
+        until(lambda: sum(map(len, list(tracker.lines.by_account.values()))) == 2)
+        other.record(Usage(0, 0))
+        other.__exit__(None, None, None)
+
+    with tracker.session(ceiling="0.05") as session:
+        threads = [threading.Thread(target=each) for each in (wait, let_go)]
+        other = threading_call(session)
+        with session.call("m", **TWO_CENTS) as outer:
+            threads[0].start()
+            until(lambda: bool(tracker.lines))
+            threads[1].start()
+            with session.call("m", **TWO_CENTS) as inner:  # one cent is free: it waits for `other`
+                inner.record(Usage(0, 0))
+            order.append("inner")
+            outer.record(Usage(0, 0))
+        for thread in threads:
+            thread.join()
+    assert order == ["inner", "waiter"]
+
+
+def threading_call(where: Scope) -> Call:
+    """Return a call that another thread has entered: it is around nothing that is called here."""
+    call = where.call("m", **TWO_CENTS)
+    thread = threading.Thread(target=call.__enter__)
+    thread.start()
+    thread.join()
+    return call
+
+
+def test_who_waits_finds_out_that_only_the_call_around_it_is_in_the_way_by_now() -> None:
+    tracker = Spendtree("memory:", {"prices": PRICES, "periods": {"day": {"customer_usd": "0.05"}}})
+    with tracker.session(customer="c") as elsewhere:
+        other = threading_call(elsewhere)
+
+        def let_go() -> None:
+            until(lambda: bool(tracker.lines))
+            other.record(Usage(0, 0))
+            other.__exit__(None, None, None)
+
+        with tracker.session(customer="c", ceiling="0.03") as session:
+            thread = threading.Thread(target=let_go)
+            with session.call("m", **TWO_CENTS) as outer:
+                thread.start()
+                with pytest.raises(BudgetExceededError, match="the call around this one") as error:
+                    spend(session, 2)
+                outer.record(Usage(0, 0))
+            thread.join()
+    assert (error.value.kind, error.value.reason) == ("session", "busy")
+
+
+def test_what_costs_nothing_waits_for_nobody() -> None:
+    tracker = made()
+    with tracker.session(ceiling="0.03") as session:
+        with session.call("m", **TWO_CENTS) as outer:
+            waiter = threading.Thread(target=spend, args=(session,))
+            waiter.start()
+            until(lambda: bool(tracker.lines))
+            done = threading.Thread(target=spend, args=(session, 0))
+            done.start()
+            done.join()
+            assert waiter.is_alive()
+            outer.record(Usage(0, 0))
+        waiter.join()
+
+
 # reallocate
 
 
@@ -292,6 +384,30 @@ def test_reallocate_takes_over_what_finished_agents_left_and_records_both() -> N
     caps = {account.id: money.cap for account, money in tracker.store.accounts("envelope")}
     assert caps == {"envelope/s/done": 3 * CENT, "envelope/s/a": 4 * CENT}
     assert session.breakdown() == {"a": Decimal("0.04"), "done": Decimal("0.02")}
+
+
+def test_reallocate_after_a_clamp_finds_money_for_the_whole_call() -> None:
+    tracker = made({"clamp": {"floor": 400}}, "reallocate")
+    with tracker.session("s", ceiling="1"):
+        with tracker.agent("done", envelope="0.05"):
+            pass
+        with tracker.agent("a", envelope="0.01") as run:
+            call = spend(run)
+    assert (call.max_output_tokens, call.decisions) == (1000, ("took $0.01 that done left",))
+
+
+def test_reallocate_that_finds_less_than_all_is_enough_for_a_clamp_before_it() -> None:
+    tracker = made({"clamp": {"floor": 400}}, "reallocate")
+    with tracker.session("s", ceiling="1"):
+        with tracker.agent("done", envelope="0.005"):
+            pass
+        with tracker.agent("a", envelope="0.01") as run:
+            call = spend(run)
+    assert call.max_output_tokens == 500
+    assert call.decisions == (
+        "took $0.005 that done left",
+        "clamped output from 1000 to 500 tokens",
+    )
 
 
 def test_reallocate_takes_from_several_and_from_runs_with_a_max_cost() -> None:

@@ -42,6 +42,20 @@ def messages(tracker: Spendtree) -> list[Event]:
     return list(tracker.store.events(kinds=[Kind.MESSAGE]))
 
 
+def test_what_is_delivered_while_a_call_is_under_way_is_read_by_a_later_one() -> None:
+    tracker = made()
+    with tracker.session("s"), tracker.agent("coordinator") as top:
+        with tracker.agent("first") as run:
+            run.deliver(70)
+        with top.call("m", input_tokens=100, max_output_tokens=100) as call:
+            with tracker.agent("second") as run:
+                run.deliver(500)
+            call.record(Usage(100, 100))
+        assert top.pending_input_tokens == 500
+        ask(top)
+        assert top.pending_input_tokens == 0
+
+
 def test_a_delivery_is_recorded_with_its_tokens_sender_and_receiver_at_the_receivers_price() -> (
     None
 ):

@@ -189,9 +189,9 @@ def test_who_asks_at_an_enforced_account_stands_in_line_there_although_another_o
         waiters = tracker.lines.by_account
         threads = [threading.Thread(target=work) for work in (large, small)]
         threads[0].start()
-        until(lambda: sum(map(len, waiters.values())) == 1)
+        until(lambda: sum(map(len, list(waiters.values()))) == 1)
         threads[1].start()
-        until(lambda: sum(map(len, waiters.values())) == 2)
+        until(lambda: sum(map(len, list(waiters.values()))) == 2)
         session.set_ceiling("0.08")
         for thread in threads:
             thread.join()

@@ -215,6 +215,26 @@ def test_the_reserve_of_a_process_that_died_is_given_back(tmp_path: Path) -> Non
     tracker.close()
 
 
+def test_who_needs_what_a_dead_process_reserved_gets_it(tmp_path: Path) -> None:
+    """No exporter runs, nobody sweeps: a call, a run and a reserving run find it out themselves."""
+    for need in (
+        lambda session: spend(session, 6),
+        lambda session: session.agent("next", min_cost="0.06").open().close(),
+        lambda session: session.agent("next", envelope="0.08", reserved=True).open().close(),
+    ):
+        tracker = Spendtree(f"sqlite:///{tmp_path}/spend.db", {"prices": PRICES})
+        with tracker.session(ceiling="0.10") as session:
+            pid = os.fork()
+            if pid == 0:
+                own = tracker.session(session.id).open()
+                own.agent("coordinator", envelope="0.06", reserved=True).open()
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            assert session.remaining() == Decimal("0.04")
+            need(session)
+        tracker.close()
+
+
 def test_an_openings_event_says_that_it_reserved(tracker: Spendtree) -> None:
     with tracker.session(ceiling="1"), tracker.agent("a", envelope="0.06", reserved=True):
         pass

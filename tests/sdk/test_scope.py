@@ -246,6 +246,99 @@ def test_a_decorated_function_opens_a_new_scope_at_each_call_and_each_recursion(
     assert dig.__name__ == "dig"
 
 
+def test_a_coroutine_function_below_another_decorator_runs_in_its_scope_to_its_end() -> None:
+    tracker = made()
+
+    def plain(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: function(*args)
+
+    @tracker.agent("a", envelope="0.05")
+    @plain
+    async def work(times: int) -> str:
+        for _ in range(times):
+            async with tracker.call("m", **TWO_CENTS) as call:
+                call.record(SPENT)
+        return "done"
+
+    async def main() -> None:
+        async with tracker.session() as session:
+            assert await work(1) == "done"
+            assert session.breakdown() == {"a": Decimal("0.02")}
+            with pytest.raises(EnvelopeExhaustedError):
+                await work(2)
+
+    asyncio.run(main())
+    statuses = [event.status for event in events(tracker, Kind.RUN_CLOSED)]
+    assert statuses == ["succeeded", "exhausted"]
+
+
+def test_an_async_handler_of_a_decorated_session_is_waited_for() -> None:
+    told: list[int] = []
+
+    async def note(warning: Any) -> None:
+        await asyncio.sleep(0)
+        told.append(1)
+
+    tracker = made()
+
+    @tracker.session(ceiling="0.02", warn_at=["0.5"], on_warning=note)
+    async def steps() -> AsyncIterator[int]:
+        pay(tracker.call("m", **TWO_CENTS))
+        yield 1
+
+    async def main() -> None:
+        assert [item async for item in steps()] == [1]
+        assert told == [1]
+
+    asyncio.run(main())
+
+
+def test_wrong_arguments_of_a_decorated_function_open_nothing_for_good() -> None:
+    tracker = made()
+
+    def generator(topic: str) -> Generator[str, None, None]:
+        yield topic
+
+    async def async_generator(topic: str) -> AsyncIterator[str]:
+        yield topic
+
+    async def main(session: Scope) -> None:
+        wrong: Any = session.agent("b", envelope="0.5", reserved=True)(async_generator)
+        async for _ in wrong():
+            pass
+
+    with tracker.session(ceiling="1") as session:
+        wrong: Any = session.agent("a", envelope="0.5", reserved=True)(generator)
+        with pytest.raises(TypeError, match="topic"):
+            list(wrong())
+        with pytest.raises(TypeError, match="topic"):
+            asyncio.run(main(session))
+        assert session.remaining() == 1
+    assert events(tracker, Kind.RUN_OPENED) == []
+
+
+def test_a_scope_that_was_never_entered_pays_for_nothing() -> None:
+    tracker = made()
+    session = tracker.session("s", ceiling="0.01")
+
+    @session.bind
+    def bound() -> None:
+        pay(tracker.call("m", **TWO_CENTS))
+
+    attempts: list[Callable[[], Any]] = [
+        lambda: pay(session.call("m", **TWO_CENTS)),
+        lambda: pay(tracker.agent("a").call("m", **TWO_CENTS)),
+        lambda: session.tool("search", cost="0.01").__enter__(),
+        bound,
+    ]
+    for attempt in attempts:
+        with pytest.raises(ScopeError, match="never entered"):
+            attempt()
+    assert calls(tracker) == []
+    with session, pytest.raises(BudgetExceededError):
+        bound()
+
+
 def test_concurrent_calls_of_a_decorated_coroutine_function_are_runs_of_their_own() -> None:
     tracker = made()
 

@@ -51,6 +51,10 @@ class Asking:
     _run: "Agent | None" = None
     _data: dict[str, Any] | None = None
     _asking: Learned | None = None
+    _reads: tuple[bytes, ...] = ()
+    """The messages that were there when it was made; what is delivered later, a later one reads."""
+    floor_tokens = 0
+    """The least output that a clamp was content with, once one was tried."""
     _one_prompt = True
     """All of its input is one prompt, so the model's context window bounds it."""
     _token: "Token[Asking | None]"
@@ -108,6 +112,11 @@ class Asking:
         if scope is None:
             self._data = {"unattributed": tracker.why_unattributed()}
         else:
+            if not scope._opened:
+                raise ScopeError(
+                    "a call of a scope that was never entered has nobody to pay for it: enter the "
+                    "session or agent first, with `with` or `async with`"
+                )
             try:
                 self._context = context = scope.context_now(started)
             except StoreUnavailableError as error:
@@ -122,6 +131,9 @@ class Asking:
                     run.last_request = request
                 if run.optional:
                     self.optional = True
+            inbox = self._inbox()
+            if inbox:
+                self._reads = tuple(inbox)
         if self._input is not None and self._run is not None:
             # Now, not at the end: the caller adds what comes next to the same list.
             self._input = Conversation(self._input)
@@ -132,15 +144,26 @@ class Asking:
             return None
         if tracker.unsettled:
             tracker.retry_unsettled()
-        if tracker.lines.by_account:
-            account = tracker.lines.busy(self._enforced())
+        if tracker.lines.by_account and self._amount:
+            account = tracker.lines.busy(self._queues())
             if account:
                 return refusing.behind(self, account)
         return self.ask()
 
-    def _enforced(self) -> list[str]:
-        """Return the accounts of the path that may refuse."""
-        return [name for name in self._context.path if name not in self._lenient]
+    def _queues(self) -> list[str]:
+        """Return the accounts of the path at which it waits its turn.
+
+        Not where a call around it holds money: who waits there may be waiting for that call, which
+        ends only after this one.
+        """
+        enforced = [name for name in self._context.path if name not in self._lenient]
+        return [name for name in enforced if not self.held_around(name)]
+
+    def _inbox(self) -> dict[bytes, int]:
+        """Return what was delivered to whom this call belongs to; read only."""
+        scope = self._scope
+        reader = self._run or (None if scope is None else scope._session)
+        return {} if reader is None else reader.inbox
 
     def ask(self, floor: int | None = None) -> Denial | None:
         """Try to hold once, at least `floor` pico-dollars; None if that is done."""
@@ -175,6 +198,11 @@ class Asking:
         return self.tracker.config.policy_for(self._context.agent)
 
     @property
+    def worst_case(self) -> int:
+        """Return the most that it can cost, in pico-dollars: what it asks for."""
+        return self._amount
+
+    @property
     def context(self) -> Context:
         """Return who this call is charged to."""
         return self._context
@@ -188,6 +216,7 @@ class Asking:
 
     def ask_clamped(self, floor_tokens: int) -> Denial | None:
         """Try to hold for less output, but at least so many tokens."""
+        self.floor_tokens = floor_tokens
         sheet, inputs, outputs = self._sheet, self.input_tokens, self.max_output_tokens
         if sheet is None or inputs is None or outputs is None:
             return self.ask()  # nothing is known to clamp
@@ -226,17 +255,22 @@ class Asking:
 
         Around it in the same task or thread: a task that was started inside a call may outlive it.
         """
-        own, outer = 0, self._outer
-        while outer is not None:
-            shared = outer._open and denial.account in outer._context.path
-            if shared and outer.tracker.store.id == self.tracker.store.id and outer._is_around():
-                own += outer._held
-            outer = outer._outer
+        own = self.held_around(denial.account)
         return own > 0 and any(
             denial.requested > free + balance.held - own
             for name, balance, free in refusing.rooms_of(self)
             if name == denial.account
         )
+
+    def held_around(self, account: str) -> int:
+        """Return what calls around this one hold at an account, in pico-dollars."""
+        own, outer = 0, self._outer
+        while outer is not None:
+            shared = outer._open and account in outer._context.path
+            if shared and outer.tracker.store.id == self.tracker.store.id and outer._is_around():
+                own += outer._held
+            outer = outer._outer
+        return own
 
     def _is_around(self) -> bool:
         """Tell whether this call was entered in the very context that runs now.
@@ -268,7 +302,7 @@ class Asking:
     def _worst_case(self) -> int:
         sheet, capped, run = self._sheet, self._capped, self._run
         if sheet is None:
-            if capped:
+            if capped or self._is_capped_elsewhere():
                 refusing.without_price(self)
             return 0
         inputs, outputs = self._asked
@@ -285,7 +319,7 @@ class Asking:
         if outputs is None:
             outputs = sheet.max_output_tokens or window
         if inputs is None or outputs is None:
-            if capped and self._is_enforced():
+            if (capped or self._is_capped_elsewhere()) and self._is_enforced():
                 raise ConfigurationError(refusing.unbounded(self._request.model, inputs))
             return 0
         if not (
@@ -302,6 +336,16 @@ class Asking:
         self.input_tokens, self.max_output_tokens = inputs, outputs
         amount = sheet.worst(inputs, outputs, self._started)
         return amount if amount <= PICO_MAX else PICO_MAX
+
+    def _is_capped_elsewhere(self) -> bool:
+        """Tell whether somebody else has given the session a ceiling since it was opened here.
+
+        Asked only where nothing bounds what a call costs: every other hold meets the ceiling.
+        """
+        session = None if self._scope is None else self._scope._session
+        if session is not None and session.finds_ceiling():
+            self._capped = True
+        return self._capped
 
     def _is_enforced(self) -> bool:
         """Tell whether a cap on the path refuses, as far as this process knows."""

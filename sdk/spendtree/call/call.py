@@ -189,10 +189,11 @@ class Call(Asking):
 
     def _finish(self, event: Event) -> None:
         self.tracker.finish(event, self._scope)
-        scope, run = self._scope, self._run
-        reader = run or (scope._session if scope is not None else None)
-        if reader is not None and reader.inbox and event.input_tokens:
-            reader.inbox.clear()  # what was delivered has been read
+        if self._reads and event.input_tokens:
+            inbox = self._inbox()
+            for message in self._reads:
+                inbox.pop(message, None)
+        run = self._run
         if run is not None:
             run.add(event)
             if self._asking is not None and self._usage is not None:

@@ -98,8 +98,8 @@ class Agent(Scope):
         self._lock = threading.Lock()
         self.last_request: Request | None = None
         self.learned: dict[str, Learned] = {}
-        self.inbox: list[int] = []
-        """Tokens of the results that were delivered here and no call has read yet."""
+        self.inbox: dict[bytes, int] = {}
+        """By message, the tokens of what was delivered here and no call has read yet."""
 
     def _again(self) -> "Agent":
         return Agent(self._tracker, self.parent, self.name, **self._options)
@@ -269,13 +269,13 @@ class Agent(Scope):
         request = self._read_with(receiver, model, provider)
         target = receiver.name if receiver is not None else ""
         data = {"target": target, **({"violation": violation} if verdict.violation else {})}
-        at = self._tracker.clock() // 1000
+        at, id = self._tracker.clock() // 1000, new_id()
         self._tracker.record(
             Event(
                 0,
                 Kind.MESSAGE,
                 at,
-                new_id(),
+                id,
                 self.context_or_last(at),
                 request,
                 self._tracker.input_cost(request, delivered, at),
@@ -290,7 +290,7 @@ class Agent(Scope):
                 f"{'over the most' if verdict.violation == 'max' else 'under the least'} that its "
                 "contract allows; nothing was delivered"
             )
-        (receiver or self.session).inbox.append(delivered)
+        (receiver or self.session).inbox[id] = delivered
         return verdict.text or ""
 
     def _read_with(self, receiver: "Agent | None", model: str, provider: str) -> Request:

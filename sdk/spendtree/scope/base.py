@@ -158,7 +158,7 @@ class Scope:
     def pending_input_tokens(self) -> int:
         """Return the tokens that were delivered here and no call has read yet."""
         reader = self._run or self._session
-        return sum(reader.inbox) if reader is not None else 0
+        return sum(reader.inbox.values()) if reader is not None else 0
 
     def synthesis_cost(
         self, model: str, *, max_output_tokens: int, provider: str = "", input_tokens: int = 0
@@ -220,7 +220,9 @@ class Scope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return self.__exit__(kind, error, traceback)
+        swallowed = self.__exit__(kind, error, traceback)
+        await self._told()
+        return swallowed
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function, coroutine function or generator: each call opens a new scope."""
@@ -229,6 +231,9 @@ class Scope:
     def _swallows(self, error: BaseException | None) -> bool:
         """Tell whether an exception ends here quietly."""
         return False
+
+    async def _told(self) -> None:
+        """Wait for what the end of the scope has set going."""
 
     def _again(self) -> "Scope":
         raise NotImplementedError

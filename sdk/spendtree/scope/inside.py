@@ -98,11 +98,37 @@ def decorated(make: Callable[[], "Scope"], function: Callable[P, R]) -> Callable
 
         return _named(function, coroutine)
 
-    def plain(*args: P.args, **kwargs: P.kwargs) -> R:
-        with make():
-            return function(*args, **kwargs)
+    def plain(*args: P.args, **kwargs: P.kwargs) -> Any:
+        inside = Inside.opened(make())
+        try:
+            with inside:
+                result = function(*args, **kwargs)
+        except BaseException as error:
+            if not inside.end(error):
+                raise
+            return None
+        if inspect.iscoroutine(result):  # from below another decorator: it has yet to run
+            return _finished(inside, result)
+        inside.end()
+        return result
 
     return _named(function, plain)
+
+
+async def _finished(inside: Inside, running: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in the scope that was opened for it, and end both."""
+    result = None
+    try:
+        with inside:
+            result = await running
+    except BaseException as error:
+        if not inside.end(error):
+            raise
+    else:
+        inside.end()
+    finally:
+        await inside.scope._told()
+    return result
 
 
 async def _awaited(scope: "Scope", running: Coroutine[Any, Any, Any]) -> Any:
@@ -112,8 +138,8 @@ async def _awaited(scope: "Scope", running: Coroutine[Any, Any, Any]) -> Any:
 
 def _async_generator(enter: Callable[[], Inside], function: Callable[P, R]) -> Callable[P, R]:
     async def async_generator(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
+        steps: Any = function(*args, **kwargs)  # first: wrong arguments must open nothing
         inside = enter()
-        steps: Any = function(*args, **kwargs)
         step, value = "asend", None
         try:
             while True:
@@ -133,15 +159,18 @@ def _async_generator(enter: Callable[[], Inside], function: Callable[P, R]) -> C
         except BaseException as error:
             if not inside.end(error):
                 raise
-        inside.end()
+        else:
+            inside.end()
+        finally:
+            await inside.scope._told()
 
     return _named(function, async_generator)
 
 
 def _generator(enter: Callable[[], Inside], function: Callable[P, R]) -> Callable[P, R]:
     def generator(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+        steps: Any = function(*args, **kwargs)  # first: wrong arguments must open nothing
         inside = enter()
-        steps: Any = function(*args, **kwargs)
         step, value, result = "send", None, None
         try:
             while True:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from spendtree import account as rules
@@ -91,8 +90,8 @@ class Session(Scope):
         self.period_end = NEVER
         """The microsecond at which the first of its budget periods is over."""
         self.era = 0
-        self.inbox: list[int] = []
-        """Tokens of the results that were delivered here and no call has read yet."""
+        self.inbox: dict[bytes, int] = {}
+        """By message, the tokens of what was delivered here and no call has read yet."""
 
     def _again(self) -> "Session":
         return Session(self._tracker, self._given_id, **self._options)
@@ -337,6 +336,15 @@ class Session(Scope):
         self.is_capped = self.ceiling_stands or bool(self._budgets.accounts)
         self._tracker.money_moved((account,), self)
 
+    def finds_ceiling(self) -> bool:
+        """Tell whether a ceiling stands, also one that another holder of the session has set."""
+        if not self.ceiling_stands:
+            with suppress(StoreUnavailableError):  # the hold finds out whether that matters
+                balance = self._tracker.store.balance(f"session/{self.id}")
+                if balance is not None and balance.cap is not None:
+                    self.ceiling_stands = self.is_capped = True
+        return self.ceiling_stands
+
     def transfer(
         self, source: "str | Agent", target: "str | Agent", amount: Money, reason: str = ""
     ) -> None:
@@ -348,15 +356,8 @@ class Session(Scope):
 
     # Leaving.
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        swallowed = self.__exit__(kind, error, traceback)
+    async def _told(self) -> None:
         await self.telling.told()
-        return swallowed
 
     # Figures.
 
