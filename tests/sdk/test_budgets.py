@@ -199,6 +199,9 @@ def test_a_call_that_waited_into_the_next_period_is_held_in_that_one() -> None:
         first.record(Usage(500, 500))
         first.__exit__(None, None, None)
     assert spent(tracker) == {"customer/2026-11/x": 1, "customer/2026-12/x": 2}
+    started = {call.context.path[0]: call.started for call in events(tracker, Kind.CALL)}
+    turn = at(2026, 12, 1).ns // 1000
+    assert started == {"customer/2026-11/x": turn - 1_000_000, "customer/2026-12/x": turn}
     assert_books_balance(tracker)
 
 

@@ -510,6 +510,7 @@ def test_a_scope_is_entered_once_and_says_so() -> None:
         (lambda t: t.session(cycles="often"), 'give "manual" or "auto"'),
         (lambda t: t.agent(""), "an agent needs a name"),
         (lambda t: t.agent("a", task_id="x" * 300), "task_id: 300 characters"),
+        (lambda t: t.agent("a", max_output_tokens=0), "max_output_tokens=0: give 1 or more"),
     ],
 )
 def test_a_scope_that_cannot_be_meant_is_refused(

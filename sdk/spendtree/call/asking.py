@@ -208,11 +208,18 @@ class Asking:
         return self._context
 
     def renew(self) -> None:
-        """Belong to the budget periods of now: one may have ended while the call waited."""
+        """Belong to the budget periods of now: one may have ended while the call waited.
+
+        Then it starts now, too: bills and budgets put it into one period.
+        """
         scope = self._scope
-        if scope is not None:
-            self._context = scope.context_now(self.tracker.clock() // 1000)
-            self._lenient = self.tracker.lenient(self._context)
+        if scope is None:
+            return
+        now, before = self.tracker.clock() // 1000, self._context.path
+        self._context = scope.context_now(now)
+        if self._context.path != before:
+            self._started = now
+        self._lenient = self.tracker.lenient(self._context)
 
     def ask_clamped(self, floor_tokens: int) -> Denial | None:
         """Try to hold for less output, but at least so many tokens."""

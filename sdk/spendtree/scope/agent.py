@@ -77,6 +77,8 @@ class Agent(Scope):
             raise ScopeError('an agent needs a name, like "researcher"')
         self.task_id = text("task_id", task_id)
         self.task = task
+        if max_output_tokens is not None and max_output_tokens < 1:
+            raise ScopeError(f"max_output_tokens={max_output_tokens}: give 1 or more, or None")
         self.max_output_tokens = max_output_tokens or settings.max_output_tokens
         self.on_exhausted = on_exhausted or settings.on_exhausted
         if self.on_exhausted not in ("raise", "skip"):
