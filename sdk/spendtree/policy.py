@@ -78,7 +78,7 @@ def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) ->
             if lines.is_first(waiter):
                 tracker.lapse_abandoned()
                 call.renew()
-                again = call.ask()
+                again = call.ask_again()
                 if again is None or again.reason == "exhausted":
                     call.waited(denial, time.monotonic() - started)
                     return again
@@ -117,7 +117,7 @@ def _reallocate(call: "Call", denial: Denial, step: Step) -> Denial | None:
     """Take over what finished agents left unused; a clamp that was tried before is, then, again."""
     if call.tracker.reallocate(call, denial):
         return call.ask()
-    return call.ask_clamped(call.floor_tokens) if call.floor_tokens else denial
+    return call.ask_again() if call.floor_tokens else denial
 
 
 def _skip(call: "Call", denial: Denial, advice: str) -> Exception:

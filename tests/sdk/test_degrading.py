@@ -202,6 +202,20 @@ def test_clamp_does_not_lower_the_limit_to_nothing() -> None:
     assert error.value.affordable_output_tokens == 0
 
 
+def test_a_clamp_that_found_nothing_waits_for_the_clamped_call() -> None:
+    tracker = made({"clamp": {"floor": 400}}, "wait")
+    with tracker.session(ceiling="0.015"), tracker.agent("a") as run:
+        first = run.call("m", input_tokens=250, max_output_tokens=250).__enter__()
+        calls: list[Call] = []
+        waiter = threading.Thread(target=lambda: calls.append(spend(run)))
+        waiter.start()
+        until(lambda: bool(tracker.lines))
+        first.record(Usage(0, 0))
+        first.__exit__(None, None, None)
+        waiter.join()
+    assert [call.max_output_tokens for call in calls] == [500]
+
+
 # fallback
 
 

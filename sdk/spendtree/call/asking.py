@@ -235,6 +235,10 @@ class Asking:
             self.decide(f"clamped output from {outputs} to {self.max_output_tokens} tokens")
         return denial
 
+    def ask_again(self) -> Denial | None:
+        """Ask for what it asked for last: less output, where a clamp was tried."""
+        return self.ask_clamped(self.floor_tokens) if self.floor_tokens else self.ask()
+
     def switch(self, model: str, provider: str) -> bool:
         """Ask another model from here on; False if its price is not known."""
         before, sheet_before = self._request, self._sheet
@@ -255,7 +259,7 @@ class Asking:
 
     def look_again(self, denial: Denial) -> Denial | None:
         """Ask again if holds of dead processes stood in the way (rule 3)."""
-        return self.ask() if self.tracker.lapse_abandoned() else denial
+        return self.ask_again() if self.tracker.lapse_abandoned() else denial
 
     def waits_for_itself(self, denial: Denial) -> bool:
         """Tell whether it could only be granted once calls around it have ended.
