@@ -9,6 +9,7 @@ from spendtree.denial import budget_error
 from spendtree.errors import BudgetExceededError, SkippedError, StoreError
 from spendtree.event import Event, Kind
 from spendtree.ids import new_id
+from spendtree.store.locks import EnteredError
 from spendtree.store.protocol import Reservation
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def close_run(tracker: "Spendtree", event: Event, reservation: Reservation | Non
         return
     try:
         tracker.store.release(reservation, event)
+    except EnteredError:
+        tracker.delayed.append(lambda: close_run(tracker, event, reservation))
+        return
     except StoreError as error:
         log.warning("a reserved envelope could not be released: %s", error)
     if tracker.lines:

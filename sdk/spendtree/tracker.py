@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -33,6 +34,7 @@ from spendtree.propagation.inbound import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions
 from spendtree.scope.current import current_of, is_bare
 from spendtree.store import DEFAULT_URL, open_store
+from spendtree.store.locks import EnteredError
 from spendtree.store.protocol import Store
 from spendtree.usage import Usage
 from spendtree.waiting import Lines, in_event_loop
@@ -76,8 +78,10 @@ class Spendtree:
         self.tokenizer = tokenizer
         self.lines = Lines()
         self.unsettled: list[Event] = []
+        self.delayed: deque[Callable[[], None]] = deque()
+        """Ends of scopes that a garbage collection found inside a verb of the store."""
         self.unrecorded_calls = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._swept = 0.0
         if hasattr(os, "register_at_fork"):
             child = weakref.WeakMethod(self._after_fork_in_child)
@@ -288,6 +292,8 @@ class Spendtree:
                 settlement = self.store.lapse(event.id, event)
             else:
                 settlement = self.store.settle(event.id, event.cost, event)
+        except EnteredError:
+            self.unsettled.append(event)
         except StoreUnavailableError as error:
             with self._lock:
                 self.unsettled.append(event)
@@ -343,7 +349,7 @@ class Spendtree:
         return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
 
     def retry_unsettled(self) -> None:
-        """Settle with the same ids what could not be settled before."""
+        """Settle with the same ids what could not be settled before, and end what is to end."""
         with self._lock:
             pending, self.unsettled = self.unsettled, []
         for done, event in enumerate(pending, 1):
@@ -352,11 +358,16 @@ class Spendtree:
                 with self._lock:
                     self.unsettled += pending[done:]
                 return
+        for _ in range(len(self.delayed)):
+            with suppress(IndexError):  # another thread was quicker
+                self.delayed.popleft()()
 
     def record(self, event: Event) -> None:
         """Record an event that moves no money; a store that fails is logged, not raised."""
         try:
             self.store.append(event)
+        except EnteredError:
+            self.delayed.append(lambda: self.record(event))
         except StoreError as error:
             log.warning("an event could not be recorded: %s", error)
 
@@ -394,7 +405,8 @@ class Spendtree:
         """Leave the parent's waiters and settlements to the parent."""
         self.lines = Lines()
         self.unsettled = []
-        self._lock = threading.Lock()
+        self.delayed.clear()
+        self._lock = threading.RLock()
         for session in self._sessions:
             session.forked()
 

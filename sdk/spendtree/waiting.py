@@ -32,7 +32,8 @@ class Lines:
     """The lines of waiters, one per account that refused somebody."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """One that its thread may enter again: a garbage collection may end a call in there."""
         self.by_account: dict[str, deque[Waiter]] = {}
         """The lines that are not empty; asked by every call whether there are any."""
 
@@ -87,7 +88,8 @@ class Lines:
     def wake(self, path: Iterable[str]) -> None:
         """Tell the first in line at each account that money may be free."""
         with self._lock:
-            first = [self.by_account[account][0] for account in path if account in self.by_account]
+            lines = [line for account in path if (line := self.by_account.get(account))]
+            first = [line[0] for line in lines]
         for waiter in first:
             waiter.wake()
 

@@ -520,6 +520,51 @@ def test_a_scope_that_cannot_be_meant_is_refused(
         make(made())
 
 
+# What a garbage collection ends.
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite:///{}/spend.db"])
+def test_what_is_ended_inside_a_verb_of_the_store_is_ended_after_it(
+    store: str, tmp_path: Path
+) -> None:
+    """The collector may run a finalizer anywhere: waiting for its own thread would be for good."""
+    tracker = made(store.format(tmp_path))
+    session = tracker.session("s", ceiling="1").open()
+    run = session.agent("a", envelope="0.5", reserved=True).open()
+    call = run.call("m", **TWO_CENTS).__enter__()
+    call.record(SPENT)
+    inner: Any = tracker.store
+    with inner._lock if store == "memory:" else inner._database.lock:
+        call.__exit__(None, None, None)
+        run.close()
+        session.close()
+    assert calls(tracker) == []
+
+    with tracker.session("next") as other:
+        pay(other.call("m", **TWO_CENTS))
+
+    assert [call.context.session for call in calls(tracker)] == ["s", "next"]
+    (closed,) = events(tracker, Kind.RUN_CLOSED)
+    assert (closed.context.run, closed.cost) == (run.id, TWO)
+    ended = {event.context.session: event.cost for event in events(tracker, Kind.SESSION_CLOSED)}
+    assert ended == {"s": TWO, "next": TWO}
+    account = tracker.store.balance("session/s")
+    assert account is not None
+    assert account.terms.reserved == 0
+    assert_books_balance(tracker)
+
+
+def test_what_is_ended_inside_a_look_at_the_lines_ends() -> None:
+    tracker = made()
+    with tracker.session(ceiling="0.03") as session:
+        call = session.call("m", **TWO_CENTS).__enter__()
+        waiter = tracker.lines.join("session/other", lambda: None)
+        with tracker.lines._lock:
+            call.__exit__(None, None, None)
+        tracker.lines.leave(waiter)
+    assert len(events(tracker, Kind.LAPSE)) == 1
+
+
 # Nothing leaks (rule 13).
 
 

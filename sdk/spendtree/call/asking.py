@@ -142,7 +142,7 @@ class Asking:
         if unseen is not None:
             self._without_store(unseen)
             return None
-        if tracker.unsettled:
+        if tracker.unsettled or tracker.delayed:
             tracker.retry_unsettled()
         if tracker.lines.by_account and self._amount:
             account = tracker.lines.busy(self._queues())

@@ -304,7 +304,9 @@ class Agent(Scope):
         """Add a call to the sums that the run's end states."""
         ended = self._ended
         ended.append(event)  # atomic, where adding to sums would need the lock each time
-        if len(ended) >= SUMMED_AT:
+        # Not waited for: a garbage collection may have interrupted the summing in this thread.
+        if len(ended) >= SUMMED_AT and self._lock.acquire(blocking=False):
+            self._lock.release()
             self._sum_up()
 
     def handed_out(self) -> None:

@@ -27,6 +27,7 @@ from spendtree.scope.options import OnWarning, SessionOptions, text
 from spendtree.scope.status import reason, session_status
 from spendtree.scope.telling import Telling
 from spendtree.store import owner
+from spendtree.store.locks import EnteredError
 
 if TYPE_CHECKING:
     from spendtree.scope.agent import Agent
@@ -213,6 +214,8 @@ class Session(Scope):
             return
         try:
             self._record_end(error)
+        except EnteredError:
+            self._tracker.delayed.append(lambda: self._close(error))
         except StoreError as failure:  # leaving a scope never raises (rule 13)
             log.warning("the end of session %s could not be recorded: %s", self.id, failure)
 
@@ -220,7 +223,7 @@ class Session(Scope):
         store = self._tracker.store
         if not self._charged:
             self._open_accounts(self._tracker.clock() // 1000)
-        if self._tracker.unsettled:
+        if self._tracker.unsettled or self._tracker.delayed:
             self._tracker.retry_unsettled()
         rows = store.totals(self.id)
         event = Event(

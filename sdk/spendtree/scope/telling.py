@@ -16,6 +16,7 @@ from spendtree.account import Crossing, kind_of
 from spendtree.errors import StoreError
 from spendtree.money import to_usd
 from spendtree.scope.options import OnWarning, Warning
+from spendtree.store.locks import EnteredError
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,6 +55,8 @@ class Telling:
         session = self._session
         try:
             crossings = session.tracker.store.take_warnings(session.id, session.context.path)
+        except EnteredError:
+            return  # the next call looks again
         except StoreError as error:
             log.warning("warnings could not be looked up: %s", error)
             return

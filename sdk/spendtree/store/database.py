@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from spendtree.errors import LedgerConflictError, StoreError, StoreUnavailableError
+from spendtree.store.locks import VerbLock
 from spendtree.store.place import check_place
 
 APPLICATION_ID = 0x53504E44  # "SPND": tells our files from other people's databases
@@ -64,8 +65,8 @@ class Database:
         # directory before it forks and everything is opened anew.
         self.path = os.path.realpath(path)
         self._synchronous = synchronous
-        self.lock = threading.Lock()
-        self._read_lock = threading.Lock()
+        self.lock = VerbLock()
+        self._read_lock = VerbLock()
         self._writer: sqlite3.Connection | None = None
         # One cursor for all statements: they are read to their end before the next one.
         self._execute: Callable[..., sqlite3.Cursor] | None = None
@@ -246,8 +247,8 @@ class Database:
             _leaked.extend(c for c in (self._writer, self._reader) if c is not None)
             self._writer = self._reader = self._execute = None
             self._cut_off = True
-        self.lock = threading.Lock()
-        self._read_lock = threading.Lock()
+        self.lock = VerbLock()
+        self._read_lock = VerbLock()
         self.generation += 1
 
 

@@ -1,7 +1,6 @@
 """The reading side of the memory engine, and what it keeps. Nothing here changes anything."""
 
 import os
-import threading
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from spendtree.account import Account, Balance, Crossing
 from spendtree.errors import StoreError
 from spendtree.event import SETTLED, Context, Event, Kind, Request
 from spendtree.store import sums
+from spendtree.store.locks import VerbLock
 from spendtree.store.protocol import START, Cursor, Page, Reservation, Totals
 
 ENDINGS = (*SETTLED, Kind.LAPSE)
@@ -29,7 +29,7 @@ class MemoryReading:
     def __init__(self) -> None:
         self.id = os.urandom(4).hex()
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = VerbLock()
         self._accounts: dict[str, Account] = {}
         self._balances: dict[str, Balance] = {}
         self._holds: dict[bytes, Hold] = {}
