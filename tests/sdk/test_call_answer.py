@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from spendtree import Spendtree, Usage
+from spendtree.call.answer import read
 from spendtree.event import Event, Kind
 from spendtree.pricing import PriceBook
 from spendtree.testing import assert_books_balance
@@ -114,3 +115,52 @@ def test_the_address_of_an_api_tells_its_provider() -> None:
     assert book.provider_at("https://api.deepseek.com/v1") == "deepseek"
     assert book.provider_at("https://openrouter.ai/api/v1/") == "openrouter"
     assert book.provider_at("https://gateway.example.com/v1") == ""
+
+
+def message(iterations: Any) -> dict[str, Any]:
+    """Return a message whose usage has parts, of a kind that nobody has promised."""
+    usage = {"input_tokens": 1000, "output_tokens": 500, "cache_read_input_tokens": 0}
+    return {"type": "message", "model": "m", "usage": {**usage, "iterations": iterations}}
+
+
+@pytest.mark.parametrize(
+    "iterations", [5, True, "x", [5], [None], {"a": 1}, [{"type": "message"}], [[]], ["x", {}]]
+)
+def test_parts_that_cannot_be_read_leave_the_whole(iterations: Any) -> None:
+    assert read(message(iterations)).usage == Usage(1000, 500)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"usage": 0, "results": 5},
+        {"inputTextTokenCount": 3, "results": 5},
+        {"usage": {"inputTokens": 1, "outputTokens": 1, "cacheDetails": 7}},
+        {"usage": {"prompt_tokens": "9" * 5000, "completion_tokens": 1}},
+        {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": "1E+1000000000"}},
+        {
+            "usage": {
+                "prompt_tokens": 1,
+                "completion_tokens": 1,
+                "cost_in_usd_ticks": "1E+1000000000",
+            }
+        },
+    ],
+)
+def test_numbers_that_nobody_could_mean_are_not_read(
+    body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read(body).cost is None or read(body).cost == Decimal("1E+1000000000")
+    assert caplog.records == []
+
+
+def test_what_breaks_the_reading_is_told_and_never_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            raise RuntimeError("a bug")
+
+    answer = read(Broken())
+    assert (answer.usage, answer.problem) == (None, "cannot be read (RuntimeError: a bug)")
+    assert "please report" in caplog.text

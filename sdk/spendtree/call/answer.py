@@ -3,6 +3,7 @@
 Prices and the response's own statements meet here, and nowhere else.
 """
 
+import logging
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from spendtree.money import to_pico
 from spendtree.pricing import PriceBook, Sheet
 from spendtree.response import model_of, reported_cost, searches_of, usage_of, view_of
 from spendtree.usage import Usage
+
+log = logging.getLogger("spendtree")
 
 
 class Answer(NamedTuple):
@@ -26,15 +29,18 @@ class Answer(NamedTuple):
 
 def read(response: Any) -> Answer:
     """Return what a provider's response says. Never raises: it was paid for, and goes on."""
-    response = view_of(response)
     try:
+        response = view_of(response)
         usage = usage_of(response)
+        if usage is None:
+            return Answer(None, problem="states no usage")
+        cost, searches = reported_cost(response), searches_of(response)
+        return Answer(usage, model_of(response), cost, searches=searches)
     except UsageError as error:
         return Answer(None, problem=f"contradicts itself ({error})")
-    if usage is None:
-        return Answer(None, problem="states no usage")
-    cost, searches = reported_cost(response), searches_of(response)
-    return Answer(usage, model_of(response), cost, searches=searches)
+    except Exception as error:
+        log.exception("a response could not be read: please report")
+        return Answer(None, problem=f"cannot be read ({type(error).__name__}: {error})")
 
 
 class Price(NamedTuple):

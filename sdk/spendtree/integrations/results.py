@@ -41,9 +41,18 @@ def hand_over(result: Any, asked: Asked, call: ClientCall) -> Any:
     elif response.is_stream_consumed:
         _record(call, response.content)
         call.__exit__(None, None, None)
+        if asked.adds_usage:
+            _sift(response, asked)
     else:
         _follow(response, asked, call)
     return result
+
+
+def _sift(response: Any, asked: Asked) -> None:
+    """Take the usage that nobody asked for out of a stream that a hook has read already."""
+    events = Events(asked.endpoint, hides=True)
+    passed = events.feed(response.content)
+    response._content = passed + events.flush()
 
 
 def _record(call: ClientCall, response: Any) -> None:
@@ -128,6 +137,12 @@ def _follow_sync(response: Any, reading: Reading) -> None:
                     piece = next(pieces)
                 except StopIteration:
                     break
+                except Exception:
+                    reading.in_read = False
+                    held = passing.release()
+                    if held:  # without us, who stops here would not have met the error
+                        yield held
+                    raise
                 finally:
                     reading.in_read = False
                 passed = passing.feed(piece)
@@ -163,6 +178,12 @@ def _follow_async(response: Any, reading: Reading) -> None:
                     piece = await anext(pieces)
                 except StopAsyncIteration:
                     break
+                except Exception:
+                    reading.in_read = False
+                    held = passing.release()
+                    if held:
+                        yield held
+                    raise
                 finally:
                     reading.in_read = False
                 passed = passing.feed(piece)

@@ -63,6 +63,11 @@ class Events:
         held, self._held = self._held, b""
         return held + rest if self._hides else b""
 
+    def release(self) -> bytes:
+        """Return what was held back, where the stream breaks off before more came."""
+        held, self._held = self._held, b""
+        return held
+
     @property
     def statements(self) -> list[Any]:
         """Return the events that tell a usage: the first, and the last ones."""
@@ -128,6 +133,10 @@ class Body:
         """Take what came, and pass it on."""
         self._pieces.append(chunk)
         return chunk
+
+    def release(self) -> bytes:
+        """Return nothing: all was passed on."""
+        return b""
 
     def flush(self) -> bytes:
         """Take note that it is whole."""

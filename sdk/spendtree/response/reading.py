@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -18,6 +18,9 @@ from spendtree.response.shapes import (
 from spendtree.usage import TOKENS_MAX, Usage
 
 _Counts = dict[str, int]
+
+DIGITS_MAX = 20
+"""Of a count that is a text: far more than any, and far less than Python refuses to convert."""
 
 _RAW = (str, bytes, bytearray, memoryview)
 _SEVERAL = (*_RAW, Collection)
@@ -121,7 +124,10 @@ def _cost(usage: Any, key: str, exponent: int) -> Decimal | None:
     cost = _dollars(_find(usage, key))
     if cost is None:
         return None
-    cost = cost.scaleb(exponent)
+    try:
+        cost = cost.scaleb(exponent)
+    except ArithmeticError:  # no number of dollars has so many digits
+        return None
     if _find(usage, "is_byok") is not True:
         return cost
     upstream = _dollars(_find(usage, "cost_details.upstream_inference_cost"))
@@ -214,20 +220,23 @@ _PATHS = {
 
 
 def _summed(said: _Statements, shape: Shape, counts: _Counts) -> Usage | None:
-    """Return the usage, from its parts if it states them: the counts beside them leave some out."""
+    """Return the usage, from its parts if it states them: the counts beside them leave some out.
+
+    Not from parts that cannot all be read: half of a bill is none.
+    """
     usage = _usage(shape, counts)
     if usage is None or not shape.parts:
         return usage
     lists = [_find(stated, shape.parts) for stated in said.at(shape.places[-1])]
     parts = lists[-1] if lists else None
-    if not parts:
+    if not isinstance(parts, (list, tuple)):
         return usage
     usages = [_usage(shape, _stated(part, shape)) for part in parts]
-    return _total(usages, usage.reasoning_tokens)
+    known = [part for part in usages if part is not None]
+    return _total(known, usage.reasoning_tokens) if known and len(known) == len(parts) else usage
 
 
-def _total(usages: Iterable[Usage | None], reasoning: int) -> Usage | None:
-    known = [usage for usage in usages if usage is not None]
+def _total(known: Sequence[Usage], reasoning: int) -> Usage:
     outputs = sum(usage.output_tokens for usage in known)
     return Usage(
         sum(usage.input_tokens for usage in known),
@@ -288,7 +297,9 @@ def _count(usage: Any, path: str) -> int | None:
     before, _, rest = path.partition("[")
     condition, _, after = rest.partition("]")
     key, _, wanted = condition.partition("=")
-    items = _find(usage, before) or ()
+    items = _find(usage, before)
+    if not isinstance(items, (list, tuple)):
+        return None
     chosen = [item for item in items if not key or _find(item, key) == wanted]
     counts = [_number(_find(item, after.removeprefix("."))) for item in chosen]
     known = [tokens for tokens in counts if tokens is not None]
@@ -301,7 +312,8 @@ def _number(value: Any) -> int | None:
         return value
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+    is_count = isinstance(value, str) and value.isascii() and value.isdigit()
+    return int(value) if is_count and len(value) <= DIGITS_MAX else None
 
 
 def _find(thing: Any, path: str) -> Any:
