@@ -164,3 +164,29 @@ def test_what_breaks_the_reading_is_told_and_never_raised(
     answer = read(Broken())
     assert (answer.usage, answer.problem) == (None, "cannot be read (RuntimeError: a bug)")
     assert "please report" in caplog.text
+
+
+def part(kind: str, model: str, inputs: int, outputs: int) -> dict[str, Any]:
+    counts = {"input_tokens": inputs, "output_tokens": outputs}
+    return {"type": kind, "model": model, **counts, "cache_read_input_tokens": 0}
+
+
+def test_each_model_that_answered_within_one_message_has_its_own_price() -> None:
+    """An advisor is dearer than who asks it, and a fallback may cost another price than asked."""
+    dollar = {"input_usd_per_mtok": "1", "output_usd_per_mtok": "5"}
+    ten = {"input_usd_per_mtok": "10", "output_usd_per_mtok": "50"}
+    prices = {"cheap": dollar, "dear": ten}
+    for asked, answered, parts, expected in (
+        ("cheap", "cheap", [("cheap", 100, 50), ("dear", 2000, 1000)], 0.07035),
+        ("dear", "cheap", [("dear", 100, 50), ("cheap", 100, 50)], 0.00385),
+        ("cheap", "cheap", [("cheap", 100, 50), ("", 100, 50)], 0.0007),
+        ("cheap", "cheap", [("cheap", 100, 50), ("nobody-knows", 100, 50)], 0.0007),
+    ):
+        tracker = Spendtree("memory:", {"prices": prices})
+        body = message([part("message", *each) for each in parts])
+        with tracker.call(asked, input_tokens=10, max_output_tokens=10) as call:
+            call.record({**body, "model": answered})
+        (event,) = tracker.store.events(kinds=[Kind.CALL])
+        assert event.cost == round(expected * 10**12), (asked, parts)
+        several = len({model for model, *_ in parts} - {""}) > 1
+        assert ("answered_by" in (event.data or {})) is several

@@ -4,6 +4,7 @@ Prices and the response's own statements meet here, and nowhere else.
 """
 
 import logging
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -11,7 +12,14 @@ from spendtree.errors import MoneyError, UsageError
 from spendtree.event import Request
 from spendtree.money import to_pico
 from spendtree.pricing import PriceBook, Sheet
-from spendtree.response import model_of, reported_cost, searches_of, usage_of, view_of
+from spendtree.response import (
+    model_of,
+    parts_of,
+    reported_cost,
+    searches_of,
+    usage_of,
+    view_of,
+)
 from spendtree.usage import Usage
 
 log = logging.getLogger("spendtree")
@@ -25,6 +33,8 @@ class Answer(NamedTuple):
     cost: Decimal | None = None
     problem: str = ""
     searches: int = 0
+    parts: Sequence[tuple[str, Usage]] = ()
+    """What each model used, where several answered together."""
 
 
 def read(response: Any) -> Answer:
@@ -35,7 +45,7 @@ def read(response: Any) -> Answer:
         if usage is None:
             return Answer(None, problem="states no usage")
         cost, searches = reported_cost(response), searches_of(response)
-        return Answer(usage, model_of(response), cost, searches=searches)
+        return Answer(usage, model_of(response), cost, "", searches, parts_of(response))
     except UsageError as error:
         return Answer(None, problem=f"contradicts itself ({error})")
     except Exception as error:
@@ -61,6 +71,8 @@ def price(
     reported = _pico(answer.cost)
     if reported is not None:
         return Price(reported, {"cost_source": "provider"})
+    if answer.parts:
+        return _price_of_parts(answer, request, sheet, prices, at)
     if not answer.model or answer.model == request.model:
         return Price(None if sheet is None else _cost(sheet, usage, answer, at), {})
     found = prices.answered(request.model, answer.model, request.provider)
@@ -69,6 +81,26 @@ def price(
     cost = _cost(found, usage, answer, at)
     same = found is sheet or (sheet is not None and _cost(sheet, usage, answer, at) == cost)
     return Price(cost, {} if same else {"answered_by": answer.model})
+
+
+def _price_of_parts(
+    answer: Answer, request: Request, sheet: Sheet | None, prices: PriceBook, at: int
+) -> Price:
+    """Return the sum of what each model's own part costs; None if there is no price for one."""
+    own = prices.answered(request.model, answer.model or request.model, request.provider)
+    total = 0 if own is None else answer.searches * own.search
+    for model, usage in answer.parts:
+        if model in ("", answer.model):
+            found = own
+        elif model == request.model:
+            found = sheet
+        else:
+            found = prices.sheet(model, request.provider) or own
+        if found is None:
+            return Price(None, {})
+        total += found.cost(usage, at)
+    models = dict.fromkeys(model for model, _ in answer.parts if model)
+    return Price(total, {"answered_by": ", ".join(models)})
 
 
 def _cost(sheet: Sheet, usage: Usage, answer: Answer, at: int) -> int:

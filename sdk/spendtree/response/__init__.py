@@ -4,6 +4,13 @@
 `reading` walks that table and knows no provider.
 """
 
-from spendtree.response.reading import model_of, reported_cost, searches_of, usage_of, view_of
+from spendtree.response.reading import (
+    model_of,
+    parts_of,
+    reported_cost,
+    searches_of,
+    usage_of,
+    view_of,
+)
 
-__all__ = ["model_of", "reported_cost", "searches_of", "usage_of", "view_of"]
+__all__ = ["model_of", "parts_of", "reported_cost", "searches_of", "usage_of", "view_of"]

@@ -11,6 +11,8 @@ from spendtree.response.shapes import (
     COST_PLACES,
     COSTS,
     MODEL_PATHS,
+    PARTED,
+    PARTS_PLACE,
     SEARCHES,
     SHAPES,
     Shape,
@@ -118,6 +120,29 @@ def searches_of(response: Any) -> int:
                 if count is not None and 0 <= count <= TOKENS_MAX:
                     searches = count
     return searches
+
+
+def parts_of(response: Any) -> list[tuple[str, Usage]]:
+    """Return the model and the usage of each time a model ran, where several models did.
+
+    Anthropic's advisor and its fallbacks answer within one message, each at its own price. Empty
+    where one model did it all, and where not all parts can be read.
+    """
+    for events in _readings(response):
+        lists = [parts for event in events if (parts := _find(event, PARTS_PLACE)) is not None]
+        parts = lists[-1] if lists else None
+        if not isinstance(parts, (list, tuple)):
+            continue
+        models = [_find(part, "model") for part in parts]
+        names = {model for model in models if isinstance(model, str) and model}
+        usages = [_usage(PARTED, _stated(part, PARTED)) for part in parts]
+        if names - {model_of(response)} and None not in usages:
+            return [
+                (model if isinstance(model, str) else "", usage)
+                for model, usage in zip(models, usages, strict=True)
+                if usage is not None
+            ]
+    return []
 
 
 def _cost(usage: Any, key: str, exponent: int) -> Decimal | None:

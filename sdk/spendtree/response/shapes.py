@@ -173,6 +173,9 @@ SHAPES = (
 )
 """First row first. Sources are the API references of the sections named in quotes."""
 
+PARTED = next(shape for shape in SHAPES if shape.parts)
+PARTS_PLACE = f"{PARTED.places[-1]}.{PARTED.parts}"
+
 MODEL_PATHS = (
     "model",
     "message.model",
