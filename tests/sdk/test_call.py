@@ -3,11 +3,13 @@
 # ruff: noqa: SIM117, PT012 - the order in which scopes, calls and refusals nest is what is tested
 
 import asyncio
+import gc
 import logging
 import os
 import queue
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -501,6 +503,23 @@ def test_envelopes_of_two_sessions_are_two_whatever_their_names_are() -> None:
                 run.call("m", **ONE_CENT).__enter__()
             assert error.value.name == agent
     assert len(list(tracker.store.accounts("envelope"))) == 4
+
+
+def test_calls_that_overlap_are_forgotten_once_they_have_ended() -> None:
+    """A task that always has one stream open keeps that one, not all that it ever had."""
+    tracker, kept = made(), []
+    with tracker.session("s") as session:
+        last = session.call("m", **ONE_CENT).__enter__()
+        for _ in range(50):
+            kept.append(weakref.ref(last))
+            following = session.call("m", **ONE_CENT).__enter__()
+            last.record(NOTHING)
+            last.__exit__(None, None, None)
+            last = following
+        last.record(NOTHING)
+        last.__exit__(None, None, None)
+        gc.collect()
+        assert sum(each() is not None for each in kept) <= 3
 
 
 # Waiting for money.

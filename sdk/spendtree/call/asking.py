@@ -57,7 +57,8 @@ class Asking:
     """The least output that a clamp was content with, once one was tried."""
     _one_prompt = True
     """All of its input is one prompt, so the model's context window bounds it."""
-    _token: "Token[Asking | None]"
+    _token: "Token[Asking | None] | None" = None
+    """Of its entering, while it is open: a token keeps the call that was innermost before."""
 
     def __init__(
         self,
@@ -103,6 +104,9 @@ class Asking:
         outer: Asking | None = INNERMOST.get()
         while outer is not None and not outer._open:  # ended in another task or thread
             outer = outer._outer
+        if outer is not None:
+            while outer._outer is not None and not outer._outer._open:
+                outer._outer = outer._outer._outer  # calls that overlap must not become a chain
         self._outer: Asking | None = outer
         # A tool charge names no model.
         self._sheet = (
@@ -289,6 +293,8 @@ class Asking:
         A token is good only in the context that made it: trying it is the test.
         """
         here = INNERMOST.get()
+        if self._token is None:
+            return False
         try:
             INNERMOST.reset(self._token)
         except ValueError:

@@ -111,6 +111,7 @@ class Call(Asking):
     ) -> None:
         if INNERMOST.get() is self:
             INNERMOST.set(self._outer)
+        self._token = None
         if self._open and os.getpid() == self._pid:  # a forked child settles nothing of its parent
             self._open = False
             self._end(error)
