@@ -19,6 +19,7 @@ from spendtree.errors import ConfigurationError, SpendtreeError
 from spendtree.metrics import Fold
 from spendtree.pricing import PriceBook
 from spendtree.store import DEFAULT_URL, open_store
+from spendtree_exporter import snapshot
 from spendtree_exporter.app import create_app
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.lock import lock_path
@@ -181,11 +182,18 @@ def _run(
 
 
 def _state_file(url: str, wanted: str | None) -> Path | None:
-    """Return where the state is kept: as wanted, else beside a store that is a file."""
+    """Return where the state is kept: as wanted, else beside a store that is a file.
+
+    Raises ConfigurationError for a wanted file that is something else. The name beside the store
+    is the exporter's own: what stands there may be replaced, however the last one was torn.
+    """
     if wanted is None:
         beside = lock_path(url)
         return Path(f"{beside}-state") if beside else None
-    return Path(wanted) if wanted else None
+    if not wanted:
+        return None
+    snapshot.check_place(Path(wanted), url)
+    return Path(wanted)
 
 
 def _check_path(telemetry_path: str) -> None:
