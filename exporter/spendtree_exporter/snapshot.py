@@ -45,6 +45,12 @@ def mark(cursor: Cursor, last: Event) -> Mark:
     return Mark(cursor, last.seq, last.id.hex(), int(last.kind))
 
 
+def stands(place: Mark, store: Store) -> bool:
+    """Tell whether the log holds the event before a place, with its id, where it was."""
+    last = store.find(bytes.fromhex(place.id), place.kind)
+    return last is not None and last.seq == place.seq
+
+
 def check_place(path: Path, store_url: str) -> None:
     """Raise ConfigurationError where a snapshot would take the place of another file, or has none.
 
@@ -136,8 +142,7 @@ def _read(file: IO[str], store: Store, fold: Fold) -> tuple[Fold, Mark]:
     place = Mark(*told.pop("place"))
     if told != _of(fold):
         raise ValueError("it is of another store, version or configuration")
-    last = store.find(bytes.fromhex(place.id), place.kind)
-    if last is None or last.seq != place.seq:
+    if not stands(place, store):
         raise ValueError("the store's log does not hold what it was made of")
     state.load(fold, _pieces(file, digest.update, digest.hexdigest))
     return fold, place
