@@ -16,6 +16,7 @@ from spendtree.store import Store
 from spendtree.store.protocol import START, Page
 from spendtree_exporter import snapshot
 from spendtree_exporter.snapshot import Mark
+from spendtree_exporter.whereabouts import Whereabouts
 
 PAGE = 5_000
 """Events read at a time: some 20 ms of folding, the longest that a scrape waits for the lock."""
@@ -73,6 +74,7 @@ class Follower:
         self.configured: Figures = {}
         self._state_file = state_file
         self._place: Mark | None = None
+        self._whereabouts = Whereabouts(store)
         self._written = self.fold.events
         self._write_at = time.monotonic() + SNAPSHOT_SECONDS
         self._accounts_at = 0.0
@@ -134,6 +136,7 @@ class Follower:
 
         Raises StoreError when the store cannot be read; then nothing has changed.
         """
+        self._whereabouts.look()
         page = self._page(self._place)
         with self.lock:
             now = self._now()
