@@ -33,9 +33,12 @@ from spendtree_exporter.settings import Settings, changes, read_settings
 
 log = logging.getLogger("spendtree.exporter")
 
-_RESERVED = ("/", "/sessions", "/v1/traces")
+_RESERVED = ("/", "/sessions", "/api", "/v1/traces")
 _RESERVED_BELOW = ("/-/", "/sessions/", "/api/")
 """Paths that the metrics cannot have, and what no path of them may begin with."""
+
+_NO_PART_OF_A_PATH = ("{", "}", "?", "#", "//")
+"""What would be a pattern, a query, a fragment, or another host's name in a link."""
 
 _SETTLE_SECONDS = 3600.0
 """Longer than reading the largest log takes."""
@@ -202,6 +205,11 @@ def _check_path(telemetry_path: str) -> None:
         raise ConfigurationError(
             f"--web.telemetry-path {telemetry_path!r} must begin with / and be none of "
             + ", ".join([*_RESERVED, *(f"{path}…" for path in _RESERVED_BELOW)])
+        )
+    found = [part for part in _NO_PART_OF_A_PATH if part in telemetry_path]
+    if found:
+        raise ConfigurationError(
+            f"--web.telemetry-path {telemetry_path!r} must not contain {' or '.join(found)}"
         )
 
 

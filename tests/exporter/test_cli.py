@@ -15,8 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from spendtree.errors import ConfigurationError
 from spendtree.event import Kind
 from spendtree.store import open_store
+from spendtree_exporter.cli import _check_path
 from tests.exporter.conftest import Load
 from tests.exporter.test_app import value
 from tests.exporter.test_otlp import call, request
@@ -127,6 +129,19 @@ def test_a_telemetry_path_that_cannot_be_is_refused(sqlite_url: str, path: str) 
     said = refused("--store", sqlite_url, "--web.telemetry-path", path)
 
     assert repr(path) in said
+
+
+@pytest.mark.parametrize(
+    "path", ["/{x}", "/{x:foo}", "/m}", "/m?x=1", "/m#x", "//m", "/m//n", "/api"]
+)
+def test_a_telemetry_path_that_would_be_something_else_is_refused(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(repr(path))):
+        _check_path(path)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/m", "/a/b/", "/apis", "/m-1.x~y", "/-"])
+def test_other_telemetry_paths_are_taken(path: str) -> None:
+    _check_path(path)
 
 
 def test_an_address_that_is_none_is_refused(sqlite_url: str) -> None:
