@@ -79,7 +79,7 @@ class Follower:
         self._write_at = time.monotonic() + SNAPSHOT_SECONDS
         self._accounts_at = 0.0
         self._now = now
-        self._failing = False
+        self._told: set[str] = set()
         self._current_at = time.monotonic()
         self._stop = threading.Event()
         self._settled = threading.Event()
@@ -262,14 +262,14 @@ class Follower:
 
     def _store_failed(self, error: StoreError) -> None:
         self.store_errors += 1
-        if not self._failing:
+        if str(error) not in self._told:
             log.error("the store cannot be read, serving the last figures: %s", error)
-        self._failing = True
+        self._told.add(str(error))
 
     def _store_answered(self) -> None:
-        if self._failing:
+        if self._told:
             log.info("the store can be read again")
-        self._failing = False
+        self._told.clear()
 
 
 def _behind(page: Page, before: Mark | None) -> Mark | None:

@@ -122,3 +122,21 @@ def test_a_file_that_is_not_the_stores_is_named_and_left_alone(
             follower.step()
     assert follower.fold.events == 40
     assert path.read_bytes() == before
+
+
+def test_each_reason_is_told_once(
+    store: Store, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    follower = Follower(store)
+    follower.start()
+    try:
+        follower.wait(30)
+        for text, reason in ((None, "is gone"), ("", "an empty one"), ("no", "not a database")):
+            away(path) if text is None else path.write_text(text)
+            until(lambda reason=reason: reason in caplog.text)  # type: ignore[misc]
+            errors = follower.store_errors
+            until(lambda errors=errors: follower.store_errors > errors + 2)  # type: ignore[misc]
+    finally:
+        follower.stop()
+
+    assert caplog.text.count("the store cannot be read") == 3
