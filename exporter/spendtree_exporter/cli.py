@@ -19,6 +19,7 @@ from spendtree.errors import ConfigurationError, SpendtreeError
 from spendtree.metrics import Fold
 from spendtree.pricing import PriceBook
 from spendtree.store import DEFAULT_URL, open_store
+from spendtree_exporter import snapshot
 from spendtree_exporter.app import create_app
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.lock import lock_path
@@ -32,9 +33,12 @@ from spendtree_exporter.settings import Settings, changes, read_settings
 
 log = logging.getLogger("spendtree.exporter")
 
-_RESERVED = ("/", "/sessions", "/v1/traces")
+_RESERVED = ("/", "/sessions", "/api", "/v1/traces")
 _RESERVED_BELOW = ("/-/", "/sessions/", "/api/")
 """Paths that the metrics cannot have, and what no path of them may begin with."""
+
+_NO_PART_OF_A_PATH = ("{", "}", "?", "#", "//")
+"""What would be a pattern, a query, a fragment, or another host's name in a link."""
 
 _SETTLE_SECONDS = 3600.0
 """Longer than reading the largest log takes."""
@@ -181,11 +185,18 @@ def _run(
 
 
 def _state_file(url: str, wanted: str | None) -> Path | None:
-    """Return where the state is kept: as wanted, else beside a store that is a file."""
+    """Return where the state is kept: as wanted, else beside a store that is a file.
+
+    Raises ConfigurationError for a wanted file that is something else. The name beside the store
+    is the exporter's own: what stands there may be replaced, however the last one was torn.
+    """
     if wanted is None:
         beside = lock_path(url)
         return Path(f"{beside}-state") if beside else None
-    return Path(wanted) if wanted else None
+    if not wanted:
+        return None
+    snapshot.check_place(Path(wanted), url)
+    return Path(wanted)
 
 
 def _check_path(telemetry_path: str) -> None:
@@ -194,6 +205,11 @@ def _check_path(telemetry_path: str) -> None:
         raise ConfigurationError(
             f"--web.telemetry-path {telemetry_path!r} must begin with / and be none of "
             + ", ".join([*_RESERVED, *(f"{path}…" for path in _RESERVED_BELOW)])
+        )
+    found = [part for part in _NO_PART_OF_A_PATH if part in telemetry_path]
+    if found:
+        raise ConfigurationError(
+            f"--web.telemetry-path {telemetry_path!r} must not contain {' or '.join(found)}"
         )
 
 

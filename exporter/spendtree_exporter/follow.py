@@ -11,11 +11,12 @@ from pathlib import Path
 
 from spendtree.config.figures import Figures
 from spendtree.errors import PrunedError, StoreError
-from spendtree.event import Event
 from spendtree.metrics import BIRTH_HOLD_US, Fold, Limits, state
 from spendtree.store import Store
-from spendtree.store.protocol import START
+from spendtree.store.protocol import START, Page
 from spendtree_exporter import snapshot
+from spendtree_exporter.snapshot import Mark
+from spendtree_exporter.whereabouts import Whereabouts
 
 PAGE = 5_000
 """Events read at a time: some 20 ms of folding, the longest that a scrape waits for the lock."""
@@ -33,6 +34,10 @@ _SNAPSHOT_SHARE = 20
 """A snapshot is followed by a pause of at least so many times its length: 5 % of a core."""
 
 log = logging.getLogger("spendtree.exporter")
+
+
+class _PutBackError(StoreError):
+    """The log no longer holds what was read of it last."""
 
 
 def _wall_clock_us() -> int:
@@ -68,13 +73,13 @@ class Follower:
         self.oldest_hold: int | None = None
         self.configured: Figures = {}
         self._state_file = state_file
-        self._last: Event | None = None
+        self._place: Mark | None = None
+        self._whereabouts = Whereabouts(store)
         self._written = self.fold.events
         self._write_at = time.monotonic() + SNAPSHOT_SECONDS
         self._accounts_at = 0.0
         self._now = now
-        self._cursor = START
-        self._failing = False
+        self._told: set[str] = set()
         self._current_at = time.monotonic()
         self._stop = threading.Event()
         self._settled = threading.Event()
@@ -131,15 +136,15 @@ class Follower:
 
         Raises StoreError when the store cannot be read; then nothing has changed.
         """
-        page = self.store.read(self._cursor, PAGE)
+        self._whereabouts.look()
+        page = self._page(self._place)
         with self.lock:
             now = self._now()
             self.fold.tick(now)  # before, so that what is old already is not born now
             if page.events:
                 self.fold.apply(page.events)
                 self.fold.tick(now)
-                self._last = page.events[-1]
-            self._cursor = page.cursor
+            self._place = _behind(page, self._place)
             self.events_read += len(page.events)
         if not page.more:
             self._current_at = time.monotonic()
@@ -147,20 +152,34 @@ class Follower:
             self._settled.set()
         return len(page.events), page.more
 
+    def _page(self, place: Mark | None) -> Page:
+        """Return the page behind a place, if what was folded last still stands there.
+
+        Looked at after reading: a log that is put back in between is found out as well. It may
+        also have been pruned, which nobody can tell from here and costs only time.
+        """
+        page = self.store.read(place.cursor if place else START, PAGE)
+        if place and not snapshot.stands(place, self.store):
+            raise _PutBackError(
+                f"store {self.store.url}: event {place.seq} is gone, which was read before; "
+                "an older copy was put back, or it was pruned"
+            )
+        return page
+
     def start_over(self) -> tuple[int, bool]:
         """Fold the log anew from its start, and only then show that; answer as `step` does.
 
-        For when the log was pruned where this had not read it yet. Raises StoreError; then nothing
-        has changed.
+        For when the log was pruned where this had not read it yet, or was put back. Raises
+        StoreError; then nothing has changed.
         """
-        fold, cursor, more, last = self._empty(), START, True, self._last
+        place: Mark | None = None
+        fold, more = self._empty(), True
         while more:
-            page = self.store.read(cursor, PAGE)
+            page = self._page(place)
             fold.tick(self._now())
             fold.apply(page.events)
             fold.tick(self._now())
-            cursor, more = page.cursor, page.more
-            last = page.events[-1] if page.events else last
+            place, more = _behind(page, place), page.more
             self.events_read += len(page.events)
             if self._stop.is_set():
                 return 0, False
@@ -168,14 +187,15 @@ class Follower:
             if state.settings(fold) != state.settings(self.fold):
                 return 0, True  # they were changed just now: once more
             fold.version += self.fold.version  # who knows the old figures sees that they changed
-            self.fold, self._cursor, self._last, self._written = fold, cursor, last, 0
+            self.fold, self._place, self._written = fold, place, 0
         return fold.events, True
 
     def _advance(self) -> tuple[int, bool]:
         try:
             return self.step()
-        except PrunedError as error:
+        except (PrunedError, _PutBackError) as error:
             log.info("reading the log anew: %s", error)
+            self.store.close()  # it knows names by numbers, which are others in an older copy
             return self.start_over()
 
     def resume(self) -> None:
@@ -189,7 +209,7 @@ class Follower:
         with self.lock:
             if state.settings(fold) != state.settings(self.fold):
                 return  # they were changed just now
-            self.fold, self._cursor, self._written = fold, place.cursor, fold.events
+            self.fold, self._place, self._written = fold, place, fold.events
         log.info("took up the state after %s events", f"{fold.events:,}")
 
     def _empty(self) -> Fold:
@@ -228,11 +248,11 @@ class Follower:
 
         Without the lock: this thread is the only one that changes it, and scrapes go on meanwhile.
         """
-        if self._state_file is None or self._last is None or self._written == self.fold.events:
+        if self._state_file is None or self._place is None or self._written == self.fold.events:
             return
         started = time.monotonic()
         try:
-            snapshot.write(self._state_file, self.fold, snapshot.mark(self._cursor, self._last))
+            snapshot.write(self._state_file, self.fold, self._place)
             self._written = self.fold.events
         except Exception as error:
             # Only a cache: whatever is wrong with it, the figures are right.
@@ -242,14 +262,21 @@ class Follower:
 
     def _store_failed(self, error: StoreError) -> None:
         self.store_errors += 1
-        if not self._failing:
+        if str(error) not in self._told:
             log.error("the store cannot be read, serving the last figures: %s", error)
-        self._failing = True
+        self._told.add(str(error))
 
     def _store_answered(self) -> None:
-        if self._failing:
+        if self._told:
             log.info("the store can be read again")
-        self._failing = False
+        self._told.clear()
+
+
+def _behind(page: Page, before: Mark | None) -> Mark | None:
+    """Return the place behind a page; None while the log has no event."""
+    if page.events:
+        return snapshot.mark(page.cursor, page.events[-1])
+    return before and before._replace(cursor=page.cursor)
 
 
 def _next_pause(pause: float, count: int, more: bool) -> float:

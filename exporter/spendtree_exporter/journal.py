@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from decimal import Decimal
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ class Journal:
         self._closed.update(dict.fromkeys(self._found, now))
 
     def _left(self) -> list[Path]:
-        return [path for path in self._path.parent.glob(f"{self._path.name}.*") if _number(path)]
+        named = escape(self._path.name)  # a store's name may have a bracket or a star
+        return [path for path in self._path.parent.glob(f"{named}.*") if _number(path)]
 
     def _open(self, now: float) -> None:
         self._number += 1

@@ -25,7 +25,7 @@ def session_list(
     """
     most = max((row.sums.cost for row in rows), default=0)
     lines = "\n".join(_session_row(row, most) for row in rows)
-    empty = "" if rows else "<p>No session was found.</p>"
+    empty = "" if problem else "<p>No session was found.</p>"
     notice = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
     titles = head("Session", "Customer", "Team", "Status", "Started", "Calls>", "Tokens>", "Cost")
     table = f'<div class="scroll"><table>{titles}<tbody>\n{lines}\n</tbody></table></div>'

@@ -12,11 +12,21 @@ _SQLITE = "sqlite:///"
 _SUFFIX = "-exporter"
 
 
-def lock_path(store_url: str) -> str:
-    """Return the path of the lock file of a store, "" for one that lives in a process."""
+def store_path(store_url: str) -> str:
+    """Return the path of a store's file, "" for one that lives in a process.
+
+    Of a symbolic link the file that it names: one store must not have two locks.
+    """
     if not store_url.startswith(_SQLITE):
         return ""
-    return unquote(store_url.removeprefix(_SQLITE).partition("?")[0]) + _SUFFIX
+    path = unquote(store_url.removeprefix(_SQLITE).partition("?")[0])
+    return os.path.realpath(path) if os.path.islink(path) else path
+
+
+def lock_path(store_url: str) -> str:
+    """Return the path of the lock file of a store, "" for one that lives in a process."""
+    path = store_path(store_url)
+    return path and path + _SUFFIX
 
 
 class WriterLock:

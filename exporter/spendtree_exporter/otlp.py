@@ -9,6 +9,8 @@ import importlib.util
 import json
 import zlib
 from collections.abc import Mapping
+from gzip import GzipFile
+from io import BytesIO
 from typing import Any, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
@@ -154,15 +156,17 @@ def _read(body: bytes, kind: str, zipped: bool) -> _Read:
 
 
 def _unzipped(body: bytes) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
+    """Return what all members of the gzip data hold: what several of them say is one body."""
     try:
-        unpacked = unpacker.decompress(body, UNZIPPED_MAX)
-    except zlib.error as error:
+        unpacked = GzipFile(fileobj=BytesIO(body)).read(UNZIPPED_MAX + 1)
+    except EOFError:
+        raise RefusedError(400, "the gzip data ends early") from None
+    except (OSError, zlib.error) as error:
         raise RefusedError(400, f"the body is not gzip: {error}") from None
-    if unpacker.unconsumed_tail:
-        raise RefusedError(413, f"the body is longer than {UNZIPPED_MAX} bytes unpacked: send less")
-    if not unpacker.eof:
+    if not body:  # to the library that is no member, and no error
         raise RefusedError(400, "the gzip data ends early")
+    if len(unpacked) > UNZIPPED_MAX:
+        raise RefusedError(413, f"the body is longer than {UNZIPPED_MAX} bytes unpacked: send less")
     return unpacked
 
 

@@ -77,7 +77,8 @@ def read_web_config(file: Path) -> WebConfig:
 
     try:
         told = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:
+        # PyYAML lets through whatever comes of making a date, a number or a deep list.
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{file}: cannot be read: {reason}") from None
     sections = _section(file, "", told, ("tls_server_config", "basic_auth_users"))
@@ -96,7 +97,7 @@ def context_of(tls: TlsSettings) -> ssl.SSLContext:
         context.load_cert_chain(tls.cert_file, tls.key_file)
         if tls.client_ca_file is not None:
             context.load_verify_locations(tls.client_ca_file)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         names = ", ".join(map(str, tls.files))
         raise ConfigurationError(f"TLS cannot be served with {names}: {error}") from None
     context.verify_mode = tls.client_auth
@@ -116,8 +117,9 @@ class Security:
         self._looked_at = now()
         self._secret = os.urandom(32)
         self._right: dict[bytes, None] = {}
+        self._files: tuple[Path, ...] = ()
         self._stamps: tuple[float, ...] = ()
-        self._take(read_web_config(file))
+        self._take(self._read())
 
     @property
     def tls(self) -> ssl.SSLContext | None:
@@ -147,20 +149,35 @@ class Security:
             if self._now() < self._looked_at + _LOOK_SECONDS:
                 return
             self._looked_at = self._now()
-            if _stamps(self._files) == self._stamps:
+            stamps = _stamps(self._files)
+            if stamps == self._stamps:
                 return
+            self._stamps = stamps  # also of a file that is wrong: it is told once
             try:
-                config = read_web_config(self._file)
+                config = self._read()
                 if (config.tls is None) != (self._context is None):
                     raise ConfigurationError(
                         f"{self._file}: TLS cannot be switched while serving: start again"
                     )
                 self._take(config)
             except ConfigurationError as error:
-                self._stamps = _stamps(self._files)
                 log.error("%s; access stays as it was", error)
+            except Exception:
+                # It would be the answer to a scrape, or end a handshake.
+                log.exception("%s could not be read again; access stays as it was", self._file)
             else:
                 log.info("%s read again", self._file)
+
+    def _read(self) -> WebConfig:
+        """Read the file; from before that on it and what it names are watched, if it is wrong too.
+
+        What it names may come later than it.
+        """
+        stamps = _stamps((self._file,))
+        config = read_web_config(self._file)
+        named = config.tls.files if config.tls else ()
+        self._files, self._stamps = (self._file, *named), (*stamps, *_stamps(named))
+        return config
 
     def _take(self, config: WebConfig) -> None:
         if config.users:
@@ -171,8 +188,6 @@ class Security:
         self._context: ssl.SSLContext | None = context
         self._users = dict(config.users)
         self._right.clear()
-        self._files = (self._file, *(config.tls.files if config.tls else ()))
-        self._stamps = _stamps(self._files)
 
     def _handshake(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
         """Go on with the certificates of now: uvicorn keeps the context that it began with."""
@@ -232,7 +247,7 @@ def _tls(file: Path, value: Any) -> TlsSettings:
 
 def _path(file: Path, key: str, value: Any) -> Path:
     """Return a path; one that is not full begins where the file is."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise ConfigurationError(f"{file}: tls_server_config.{key} must name a file")
     return file.parent / value
 
@@ -241,7 +256,7 @@ def _one_of(
     file: Path, told: Mapping[str, Any], key: str, allowed: Mapping[str, Any], default: str
 ) -> Any:
     value = told.get(key, default)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         names = ", ".join(name for name in allowed if name)
         raise ConfigurationError(f"{file}: tls_server_config.{key} {value!r} is none of {names}")
     return allowed[value]
@@ -267,7 +282,7 @@ def _stamps(files: tuple[Path, ...]) -> tuple[float, ...]:
     for file in files:
         try:
             found.append(file.stat().st_mtime_ns / 1e9)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no system has a file of that name
             found.append(0.0)
     return tuple(found)
 

@@ -48,9 +48,11 @@ class _Doors:
     async def session(self, request: Request) -> Response:
         """Show the cost tree of one session."""
         id, *rest = path_parts(request, "/sessions")
+        if not id and not rest:
+            return await self.list(request)
         every_run = request.query_params.get("runs") == "every"
         try:
-            tree = await run_in_threadpool(self._queries.tree, id) if id and not rest else None
+            tree = await run_in_threadpool(self._queries.tree, id) if not rest else None
         except StoreError as error:
             return _unavailable(error)
         if tree is None:

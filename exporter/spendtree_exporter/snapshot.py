@@ -18,11 +18,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from spendtree.errors import StoreError
+from spendtree.errors import ConfigurationError, StoreError
 from spendtree.event import Event
 from spendtree.metrics import Fold, state
 from spendtree.store import Store
 from spendtree.store.protocol import Cursor
+from spendtree_exporter.lock import lock_path, store_path
+
+_BEGINNING = b'{"snapshot":"spendtree"'
+"""How each snapshot begins, a torn one too."""
 
 log = logging.getLogger("spendtree.exporter")
 
@@ -39,6 +43,53 @@ class Mark(NamedTuple):
 def mark(cursor: Cursor, last: Event) -> Mark:
     """Return the place behind an event."""
     return Mark(cursor, last.seq, last.id.hex(), int(last.kind))
+
+
+def stands(place: Mark, store: Store) -> bool:
+    """Tell whether the log holds the event before a place, with its id, where it was."""
+    last = store.find(bytes.fromhex(place.id), place.kind)
+    return last is not None and last.seq == place.seq
+
+
+def check_place(path: Path, store_url: str) -> None:
+    """Raise ConfigurationError where a snapshot would take the place of another file, or has none.
+
+    Writing replaces whatever is there: the ledger itself would be gone.
+    """
+    if _is_of_store(path, store_url):
+        reason = "belongs to the store; name another file"
+    elif not os.access(path.parent, os.W_OK | os.X_OK) or not path.parent.is_dir():
+        reason = f"cannot be written: {path.parent} is no directory that this user can write to"
+    elif path.exists() and not _may_be_replaced(path):
+        reason = "is there and is no state of an exporter; move it away, or name another file"
+    else:
+        return
+    raise ConfigurationError(f"--state-file {path} {reason}")
+
+
+def _is_of_store(path: Path, store_url: str) -> bool:
+    store = store_path(store_url)
+    if not store:
+        return False
+    real = os.path.realpath(store)
+    files = [real, *(real + suffix for suffix in ("-wal", "-shm", "-journal"))]
+    files.append(lock_path(store_url))
+    return any(_same(path, file) for file in files)
+
+
+def _same(path: Path, file: str) -> bool:
+    """Tell whether two paths are one file, also by a hard link, or would be if it were there."""
+    try:
+        return os.path.samefile(path, file)
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(file)
+
+
+def _may_be_replaced(path: Path) -> bool:
+    if not path.is_file():  # a pipe would keep us waiting, and a device must stay
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_BEGINNING)) in (b"", _BEGINNING)
 
 
 def write(path: Path, fold: Fold, place: Mark) -> None:
@@ -91,8 +142,7 @@ def _read(file: IO[str], store: Store, fold: Fold) -> tuple[Fold, Mark]:
     place = Mark(*told.pop("place"))
     if told != _of(fold):
         raise ValueError("it is of another store, version or configuration")
-    last = store.find(bytes.fromhex(place.id), place.kind)
-    if last is None or last.seq != place.seq:
+    if not stands(place, store):
         raise ValueError("the store's log does not hold what it was made of")
     state.load(fold, _pieces(file, digest.update, digest.hexdigest))
     return fold, place

@@ -15,8 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from spendtree.errors import ConfigurationError
 from spendtree.event import Kind
 from spendtree.store import open_store
+from spendtree_exporter.cli import _check_path
 from tests.exporter.conftest import Load
 from tests.exporter.test_app import value
 from tests.exporter.test_otlp import call, request
@@ -129,6 +131,19 @@ def test_a_telemetry_path_that_cannot_be_is_refused(sqlite_url: str, path: str) 
     assert repr(path) in said
 
 
+@pytest.mark.parametrize(
+    "path", ["/{x}", "/{x:foo}", "/m}", "/m?x=1", "/m#x", "//m", "/m//n", "/api"]
+)
+def test_a_telemetry_path_that_would_be_something_else_is_refused(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(repr(path))):
+        _check_path(path)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/m", "/a/b/", "/apis", "/m-1.x~y", "/-"])
+def test_other_telemetry_paths_are_taken(path: str) -> None:
+    _check_path(path)
+
+
 def test_an_address_that_is_none_is_refused(sqlite_url: str) -> None:
     assert "HOST:PORT" in refused("--store", sqlite_url, "--web.listen-address", "9797")
 
@@ -237,6 +252,58 @@ def test_a_restart_takes_up_the_state_kept_beside_the_store(sqlite_url: str, loa
 
     assert told == [False, True, False]
     assert Path(f"{sqlite_url.removeprefix('sqlite:///')}-exporter-state").exists()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal", "-exporter"])
+def test_a_state_file_that_belongs_to_the_store_is_refused(sqlite_url: str, suffix: str) -> None:
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    before = path.read_bytes()
+    link = path.with_name("link")
+    link.symlink_to(f"{path}{suffix}")
+
+    for state_file in (f"{path}{suffix}", f"{path.parent}/./{path.name}{suffix}", str(link)):
+        said = refused("--store", sqlite_url, "--state-file", state_file)
+        assert f"{Path(state_file)} belongs to the store" in said
+    assert path.read_bytes() == before
+
+
+def test_a_state_file_that_is_somebody_elses_is_refused_and_left_alone(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    letter = tmp_path / "letter"
+    letter.write_text("Dear reader")
+    hard_link = tmp_path / "hard link"
+    hard_link.hardlink_to(sqlite_url.removeprefix("sqlite:///"))
+
+    assert f"{letter} is there and is no state" in refused(
+        "--store", sqlite_url, "--state-file", str(letter)
+    )
+    assert letter.read_text() == "Dear reader"
+    assert "belongs to the store" in refused("--store", sqlite_url, "--state-file", str(hard_link))
+    assert "is no state" in refused("--store", sqlite_url, "--state-file", str(tmp_path))
+
+
+def test_a_state_file_in_no_directory_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    said = refused("--store", sqlite_url, "--state-file", str(tmp_path / "missing" / "state"))
+
+    assert f"{tmp_path / 'missing'} is no directory" in said
+
+
+@pytest.mark.parametrize("text", ["", '{"snapshot":"spendtree","form":"0-0"'])
+def test_a_state_file_that_is_empty_or_torn_is_written_anew(
+    sqlite_url: str, load: Load, tmp_path: Path, text: str
+) -> None:
+    with closing(open_store(sqlite_url)) as store:
+        load(store, 0, 3)
+    file = tmp_path / "state"
+    file.write_text(text)
+    with started("--store", sqlite_url, "--state-file", str(file)) as (process, url):
+        assert httpx.get(url).status_code == 200
+        process.terminate()
+        assert process.wait(30) == 0
+
+    assert file.read_bytes().startswith(b'{"snapshot":"spendtree","form":')
+    assert len(file.read_text().splitlines()) > 2
 
 
 def test_spans_that_were_taken_survive_a_kill_and_are_booked_once(

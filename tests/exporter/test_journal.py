@@ -62,6 +62,16 @@ def test_every_field_of_what_was_written_is_read_back_request_by_request(path: s
     assert Journal(path).left() == [[FULL, PLAIN], [PLAIN]]
 
 
+@pytest.mark.parametrize("name", ["spend[1].db-spans", "a*-spans", "what?-spans", "[-spans"])
+def test_a_name_that_looks_like_a_pattern_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    path = str(tmp_path / name)
+    (tmp_path / "a-other-spans.7").write_text("[]\n")
+    Journal(path).write([FULL], now=0.0)
+
+    assert Journal(path).left() == [[FULL]]
+    assert files(path) == sorted(["a-other-spans.7", f"{name}.1"])
+
+
 def test_a_line_that_was_cut_off_was_never_answered_and_is_left_out(path: str) -> None:
     writer = Journal(path)
     writer.write([PLAIN], now=0.0)

@@ -32,6 +32,20 @@ def test_the_file_stands_beside_the_store(url: str, path: str) -> None:
     assert lock_path(url) == path
 
 
+def test_a_store_reached_by_a_link_has_the_lock_of_its_file(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.db"
+    link.symlink_to(sqlite_url.removeprefix("sqlite:///"))
+    first, second = WriterLock(sqlite_url), WriterLock(f"sqlite:///{link}")
+
+    assert first.acquire() == ""
+    assert f"process {os.getpid()} has" in second.acquire()
+    assert holder(f"sqlite:///{link}") == f"process {os.getpid()}"
+    first.release()
+
+
 def test_only_one_has_it_also_in_one_process(sqlite_url: str) -> None:
     first, second = WriterLock(sqlite_url), WriterLock(sqlite_url)
 

@@ -287,8 +287,22 @@ def test_partial_success_is_told_in_protobuf_as_well() -> None:
     assert told.error_message.endswith("and 197 more")
 
 
+def test_a_body_of_several_gzip_members_is_read_to_its_end() -> None:
+    body = json.dumps(request(call(2, parent=1), call(3, parent=1))).encode()
+    members = b"".join(gzip.compress(part) for part in (body[:20], b"", body[20:]))
+    store = MemoryStore()
+    with receiving(store) as url:
+        headers = {**JSON, "Content-Encoding": "gzip"}
+        answer = httpx.post(f"{url}/v1/traces", content=members, headers=headers)
+        assert answer.status_code == 200
+
+    assert len(list(store.events(kinds=[Kind.CALL]))) == 2
+
+
 CUT = gzip.compress(b"{}" * 99, mtime=0)[:-9]
 """A body that ends early; without a time in it, since every test process must gather the same."""
+
+WHOLE = gzip.compress(b"{}", mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -303,6 +317,15 @@ CUT = gzip.compress(b"{}" * 99, mtime=0)[:-9]
         (b"[" * 100_000, JSON, 400, "is not JSON"),
         (b"no gzip", {**JSON, "Content-Encoding": "gzip"}, 400, "is not gzip"),
         (CUT, {**JSON, "Content-Encoding": "gzip"}, 400, "ends early"),
+        (b"", {**JSON, "Content-Encoding": "gzip"}, 400, "ends early"),
+        (WHOLE + b"more", {**JSON, "Content-Encoding": "gzip"}, 400, "is not gzip"),
+        (WHOLE + CUT, {**JSON, "Content-Encoding": "gzip"}, 400, "ends early"),
+        (
+            gzip.compress(b" " * otlp.UNZIPPED_MAX, 1, mtime=0) + gzip.compress(b" ", mtime=0),
+            {**JSON, "Content-Encoding": "gzip"},
+            413,
+            "unpacked",
+        ),
         (b" " * (otlp.BODY_MAX + 1), JSON, 413, "send less"),
         (
             gzip.compress(b" " * (otlp.UNZIPPED_MAX + 1), 1, mtime=0),

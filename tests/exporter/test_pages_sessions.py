@@ -127,11 +127,18 @@ def test_the_list_goes_on_page_by_page_with_the_same_filter(site: httpx.Client) 
     assert len(found) == len(set(found)) == 31
 
 
+def test_the_list_is_also_where_a_slash_follows(site: httpx.Client) -> None:
+    assert site.get("/sessions/?team=search").text == site.get("/sessions?team=search").text
+    assert ">small<" not in site.get("/sessions/?team=search&agent=researcher").text
+    assert site.get("/sessions//").status_code == 404
+
+
 def test_a_filter_that_cannot_be_meant_is_told_on_the_page(site: httpx.Client) -> None:
     answer = site.get("/sessions?limit=many")
 
     assert answer.status_code == 422
     assert "is not a whole number" in answer.text
+    assert "No session was found" not in answer.text, "nobody has looked"
     Reader(answer.text)
 
 
@@ -158,7 +165,7 @@ def test_every_run_can_be_shown_and_says_why_it_failed(site: httpx.Client) -> No
 
 
 def test_a_session_that_is_not_known_is_a_404(site: httpx.Client) -> None:
-    for path in ("/sessions/nobody", "/sessions/", "/sessions/rich/more", evil_path() + "x"):
+    for path in ("/sessions/nobody", "/sessions//", "/sessions/rich/more", evil_path() + "x"):
         answer = site.get(path)
         assert answer.status_code == 404
         assert "script" not in Reader(answer.text).tags

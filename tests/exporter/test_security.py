@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from spendtree.errors import ConfigurationError
 from spendtree.store.memory import MemoryStore
+from spendtree_exporter import security as security_module
 from spendtree_exporter.app import create_app
 from spendtree_exporter.security import Security, context_of, read_web_config
 from spendtree_exporter.serve import serving
@@ -134,6 +135,41 @@ def test_users_are_read_again_when_the_file_changes(
         assert httpx.get(url).status_code == 401, "a file that is away opens nothing"
 
 
+@pytest.mark.parametrize("text", ["basic_auth_users: {alice: 2026-13-45}", "[" * 5_000, "- x"])
+def test_a_file_that_becomes_wrong_changes_nothing_and_is_told_once(
+    file: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    file.write_text(f"basic_auth_users: {{alice: '{hashed('one')}'}}")
+    with serving(guarded(file, clock)[1]) as url:
+        file.write_text(text)
+        for _ in range(3):
+            clock.now += 2
+            assert httpx.get(url, auth=("alice", "one")).status_code == 200
+            assert httpx.get(url).status_code == 401
+
+    assert caplog.text.count("access stays as it was") == 1
+
+
+def test_whatever_goes_wrong_with_reading_again_changes_nothing(
+    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    file.write_text(f"basic_auth_users: {{alice: '{hashed('one')}'}}")
+
+    def broken(_: Path) -> None:
+        raise ZeroDivisionError
+
+    with serving(guarded(file, clock)[1]) as url:
+        monkeypatch.setattr(security_module, "read_web_config", broken)
+        file.write_text("")
+        for _ in range(3):
+            clock.now += 2
+            assert httpx.get(url, auth=("alice", "one")).status_code == 200
+
+    assert caplog.text.count("access stays as it was") == 1
+
+
 @needs_openssl
 def test_the_command_serves_tls(sqlite_url: str, tmp_path: Path, file: Path) -> None:
     cert, _ = certificate(tmp_path, "server")
@@ -201,6 +237,34 @@ def _served(server: ssl.SSLContext) -> bytes:
 
 
 @needs_openssl
+def test_a_certificate_that_comes_after_the_file_that_names_it_is_served(
+    tmp_path: Path, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate(tmp_path, "a")
+    later = tmp_path / "later"
+    later.mkdir()
+    cert, key = certificate(later, "b")
+    file.write_text("tls_server_config: {cert_file: a.crt, key_file: a.key}\n")
+    clock = Clock()
+    security = Security(file, now=clock)
+    server = security.tls
+    assert server is not None
+    before = _served(server)
+
+    file.write_text("tls_server_config: {cert_file: b.crt, key_file: b.key}\n")
+    for _ in range(3):
+        clock.now += 2
+        assert _served(server) == before
+    assert caplog.text.count("access stays as it was") == 1
+
+    for each in (key, cert):
+        each.rename(tmp_path / each.name)
+        clock.now += 2
+        shown = _served(server)
+    assert shown == ssl.PEM_cert_to_DER_cert((tmp_path / "b.crt").read_text())
+
+
+@needs_openssl
 def test_versions_and_client_authentication_are_as_the_file_says(
     tmp_path: Path, file: Path
 ) -> None:
@@ -244,11 +308,18 @@ def test_an_empty_file_means_plain_http_for_everybody(file: Path) -> None:
         ("users: {}", "unknown key users"),
         ("- a", "is no mapping"),
         ("a: [\n- b", "cannot be read"),
+        ("basic_auth_users: {prom: 2026-13-45}", "cannot be read: month must be in 1..12"),
+        ("[" * 5_000, "cannot be read"),
+        ("a: !!bool x", "cannot be read"),
+        ("tls_server_config: {cert_file: a, key_file: b, min_version: [TLS12]}", "min_version ['T"),
+        ("tls_server_config: {cert_file: a, key_file: b, max_version: {}}", "max_version {} is"),
+        ('tls_server_config: {cert_file: "a\\0b", key_file: b}', "cert_file must name a file"),
+        ('tls_server_config: {cert_file: "a\\uD800", key_file: b}', "TLS cannot be served with"),
     ],
 )
 def test_a_file_that_is_wrong_is_told_in_one_line(file: Path, text: str, reason: str) -> None:
     file.write_text(text)
-    with pytest.raises(ConfigurationError, match=r"web\.yml|a, ") as told:
+    with pytest.raises(ConfigurationError, match=r"web\.yml|a\S?, ") as told:
         Security(file)
 
     assert reason in str(told.value)

@@ -141,10 +141,11 @@ class Database:
                 self._reader.execute("PRAGMA query_only=1")
             return body(self._reader.execute)
 
-    def close(self) -> None:
-        """Close both connections; they open again on use."""
+    def close(self, forget: Callable[[], object] = lambda: None) -> None:
+        """Close both connections, and forget what is of the file; they open again on use."""
         with self.lock, self._read_lock:
             self._close()
+            forget()
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -93,6 +93,12 @@ class Names:
         """Forget an account that is gone."""
         self.accounts.pop(id, None)
 
+    def forget_all(self) -> None:
+        """Forget everything: the file may be another one, or its content, when it opens again."""
+        for table in (self.accounts, self.contexts, self.requests, self._owners):
+            table.clear()
+        self.fresh.clear()
+
     def rolled_back(self) -> None:
         """Forget what the transaction that has been undone made."""
         for table, name in self.fresh:

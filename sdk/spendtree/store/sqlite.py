@@ -17,7 +17,7 @@ from spendtree.store import owner as owners
 from spendtree.store import statements
 from spendtree.store.changes import charged
 from spendtree.store.database import Database
-from spendtree.store.names import Execute
+from spendtree.store.names import Execute, Readings
 from spendtree.store.protocol import Pruned, Reservation, Settlement
 from spendtree.store.pruning import Pruning
 from spendtree.store.reading import pruned_before
@@ -199,8 +199,13 @@ class SqliteStore(AccountVerbs):
         return pruning.count() if dry_run else pruning.run()
 
     def close(self) -> None:
-        """Close the file; it opens again on use."""
-        self._database.close()
+        """Close the file; it opens again on use, also as another copy of the store."""
+        self._database.close(self._forget_all)
+
+    def _forget_all(self) -> None:
+        self._names.forget_all()
+        self._readings = Readings()
+        self._granted.clear()
 
     # Pieces of verbs; each runs inside a transaction.
 
