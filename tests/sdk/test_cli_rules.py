@@ -52,6 +52,7 @@ def test_a_threshold_of_ones_own_is_in_it(tmp_path: Path) -> None:
         ("store_errors=many", "'many' is no number"),
         ("store_errors=-1", "'-1' is no number of 0 or more"),
         ("store_errors=NaN", "'NaN' is no number"),
+        ("store_errors=1e30", "'1e30' is too large; give at most 1000000000000000"),
         ("store_errors=inf", "'inf' is no number"),
     ],
 )

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from spendtree.cli import bundle, output
+from spendtree.config.readers import NUMBER_MAX
 from spendtree.config.thresholds import THRESHOLDS, Threshold
 
 YOURS = ("alertmanager.yml", "prometheus.yml", "templates/links.tmpl")
@@ -75,6 +76,8 @@ def _assigned(text: str) -> tuple[str, Decimal]:
         number = Decimal("NaN")
     if not number.is_finite() or number < 0:
         raise typer.BadParameter(f"{name}: {value!r} is no number of 0 or more")
+    if number > NUMBER_MAX:
+        raise typer.BadParameter(f"{name}: {value!r} is too large; give at most {NUMBER_MAX}")
     return name, number
 
 
