@@ -141,3 +141,16 @@ def python(code: str) -> "subprocess.CompletedProcess[str]":
         timeout=60,
         check=False,
     )
+
+
+def test_an_error_sends_no_control_character_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "spendtree.yaml"
+    file.write_text(r'customers: {"a\nb\e[31m": {budgets_usd: {day: x}}}')
+
+    for arguments in (["check", str(file)], ["sessions", "--store", "sqlite:////x\n\x1b[31my.db"]):
+        assert main(arguments) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "\x1b" not in said

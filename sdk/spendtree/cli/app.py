@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import spendtree
-from spendtree.cli import checking, demo, importing, pruning, rules, sessions, tree
+from spendtree.cli import checking, demo, importing, output, pruning, rules, sessions, tree
 from spendtree.cli.doctor import doctor
 from spendtree.errors import SpendtreeError
 
@@ -25,7 +25,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (SpendtreeError, OSError) as error:
-        print(f"spendtree: {error}", file=sys.stderr)
+        output.warn(f"spendtree: {error}")
         return 1
     return 0
 
