@@ -61,7 +61,9 @@ def test_a_threshold_that_is_none_is_refused_and_nothing_written(
 ) -> None:
     assert run(["rules", "-o", str(tmp_path), "--threshold", given]) == 2
 
-    assert said in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "Invalid value for --threshold" in shown
     assert not written(tmp_path)
 
 

@@ -98,15 +98,19 @@ def _assigned(text: str) -> tuple[str, Decimal]:
     if name not in THRESHOLDS:
         near = difflib.get_close_matches(name, THRESHOLDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; `spendtree rules` lists them"
-        raise typer.BadParameter(f"there is no threshold {name!r}{hint}")
+        raise typer.BadParameter(f"there is no threshold {name!r}{hint}", param_hint="--threshold")
     try:
         number = Decimal(value)
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or number < 0:
-        raise typer.BadParameter(f"{name}: {value!r} is no number of 0 or more")
+        raise typer.BadParameter(
+            f"{name}: {value!r} is no number of 0 or more", param_hint="--threshold"
+        )
     if number > NUMBER_MAX:
-        raise typer.BadParameter(f"{name}: {value!r} is too large; give at most {NUMBER_MAX}")
+        raise typer.BadParameter(
+            f"{name}: {value!r} is too large; give at most {NUMBER_MAX}", param_hint="--threshold"
+        )
     return name, number
 
 
