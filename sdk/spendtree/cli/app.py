@@ -1,6 +1,7 @@
 """The command line put together: commands, `--version`, and errors as one line; no command here."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -17,6 +18,7 @@ EPILOG = "The store is --store, else SPENDTREE_STORE, else sqlite:///spendtree.d
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` name and return its exit code."""
+    _open_closed()
     _replace_unprintable()
     command = typer.main.get_command(create_app())
     given = None if arguments is None else list(arguments)
@@ -64,6 +66,15 @@ def _spendtree(
     ] = False,
 ) -> None:
     """Who spends what in a multi-agent LLM system: read it from a store, or bring traces in."""
+
+
+def _open_closed() -> None:
+    """Let what goes to a closed stream (`>&-`) be lost: the command does its work without it."""
+    # Before anything else is opened, which would be given the free number of the stream.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _replace_unprintable() -> None:
