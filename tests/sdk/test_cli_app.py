@@ -132,6 +132,19 @@ def test_a_reader_that_leaves_early_causes_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_causes_no_traceback(closed: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/spend.db"
+    main(["demo", "--sessions", "1", "--json", "--store", url])
+    command = f'exec "$0" -m spendtree.cli sessions --store "$1" {closed}'
+
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, url], capture_output=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def python(code: str) -> "subprocess.CompletedProcess[str]":
     """Run code in a fresh interpreter."""
     return subprocess.run(
@@ -141,3 +154,16 @@ def python(code: str) -> "subprocess.CompletedProcess[str]":
         timeout=60,
         check=False,
     )
+
+
+def test_an_error_sends_no_control_character_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "spendtree.yaml"
+    file.write_text(r'customers: {"a\nb\e[31m": {budgets_usd: {day: x}}}')
+
+    for arguments in (["check", str(file)], ["sessions", "--store", "sqlite:////x\n\x1b[31my.db"]):
+        assert main(arguments) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "\x1b" not in said

@@ -1,6 +1,8 @@
 """`spendtree import`: what it says, to whom, and with which exit code."""
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -166,3 +168,20 @@ def test_a_real_company_of_agents_is_imported_as_its_own_log_counts(
     assert code == 0
     assert (report["sessions"], report["calls"]) == (57, 1396)
     assert len(costs(store, capsys)) == 57
+
+
+def test_a_name_that_is_mistyped_makes_no_store(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", "--store", store, str(tmp_path / "typo.json")]) == 1
+
+    assert "typo.json" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dash_is_standard_input(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "spendtree.cli", "import", "--store", store, "-"]
+
+    subprocess.run(command, input=span(1).encode(), timeout=60, check=True, capture_output=True)
+
+    assert len(costs(store, capsys)) == 1

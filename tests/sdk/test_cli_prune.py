@@ -110,3 +110,12 @@ def test_a_store_that_is_missing_is_exit_code_1_and_not_made(
     assert main(["prune", "--older-than", "90d", "--store", f"sqlite:///{tmp_path}/no.db"]) == 1
     assert "no.db" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("age", ["90", "1d2", "0h", "9999w"])
+def test_an_age_that_is_none_is_refused_with_its_option(
+    age: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prune", "--older-than", age]) == 2
+
+    assert "Invalid value for --older-than" in capsys.readouterr().err

@@ -52,6 +52,7 @@ def test_a_threshold_of_ones_own_is_in_it(tmp_path: Path) -> None:
         ("store_errors=many", "'many' is no number"),
         ("store_errors=-1", "'-1' is no number of 0 or more"),
         ("store_errors=NaN", "'NaN' is no number"),
+        ("store_errors=1e30", "'1e30' is too large; give at most 1000000000000000"),
         ("store_errors=inf", "'inf' is no number"),
     ],
 )
@@ -60,7 +61,9 @@ def test_a_threshold_that_is_none_is_refused_and_nothing_written(
 ) -> None:
     assert run(["rules", "-o", str(tmp_path), "--threshold", given]) == 2
 
-    assert said in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "Invalid value for --threshold" in shown
     assert not written(tmp_path)
 
 
@@ -82,6 +85,39 @@ def test_written_again_it_keeps_what_is_ones_own(
     assert run(["rules", "-o", str(tmp_path), "--force"]) == 0
 
     assert mine.read_text("utf-8") == bundle.files()["alertmanager.yml"]
+
+
+def test_a_file_of_ones_own_need_not_be_utf_8(tmp_path: Path) -> None:
+    mine = tmp_path / "alertmanager.yml"
+    mine.write_bytes(b"# f\xfcr mich\n")
+
+    assert run(["rules", "-o", str(tmp_path)]) == 0
+
+    assert mine.read_bytes() == b"# f\xfcr mich\n"
+
+
+@pytest.mark.parametrize("option", ["--runbook-base", "--grafana-base"])
+@pytest.mark.parametrize("given", ["x: y", "https://a.test/x: y", "https://a.test\n", "ftp://a"])
+def test_a_link_that_is_no_url_is_refused_and_nothing_written(
+    option: str, given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["rules", "-o", str(tmp_path), option, given]) == 2
+
+    said = capsys.readouterr().err
+    assert option in said
+    assert "is no URL" in said
+    assert not written(tmp_path)
+
+
+def test_a_folder_without_a_name_is_refused_and_nothing_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert run(["rules", "-o", ""]) == 2
+
+    assert "the folder's name is empty" in capsys.readouterr().err
+    assert not written(tmp_path)
 
 
 def test_links_begin_where_they_are_said_to(tmp_path: Path) -> None:

@@ -251,3 +251,17 @@ def drawn(tree: SessionTree, *, force_terminal: bool, width: int = 200) -> str:
     )
     drawing.draw(console, tree, folded=True)
     return stream.getvalue()
+
+
+def test_a_session_without_tokens_has_no_loose_dot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/spend.db"
+    tracker = spendtree.Spendtree(url)
+    with tracker.session("idle"):
+        pass
+    tracker.close()
+
+    shown = Screen(capsys, 200, "idle", "--store", url)
+
+    assert [line for line in shown.lines if "0 calls" in line] == ["$0.00 · 0 calls"]

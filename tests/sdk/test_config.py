@@ -309,6 +309,16 @@ def test_a_mapping_is_not_changed_and_later_changes_of_it_change_nothing() -> No
             "spendtree.yaml:1: busy_timeout_seconds: '-1' is no number of seconds; give 0 or more",
         ),
         (
+            "alerts: {thresholds: {cost_amplification_ratio: 1e30}}",
+            "spendtree.yaml:1: alerts.thresholds.cost_amplification_ratio: '1e30' is too large; "
+            "give at most 1000000000000000",
+        ),
+        (
+            "metrics: {linger_seconds: 1e308}",
+            "spendtree.yaml:1: metrics.linger_seconds: '1e308' is too many seconds; "
+            "give at most 1000000000",
+        ),
+        (
             "mode: !secret warn",
             "spendtree.yaml:1: mode: the tag !secret is not understood, only plain values are",
         ),
@@ -352,6 +362,32 @@ def test_a_price_is_refused_on_its_line(write: Write) -> None:
 
     assert message.startswith('spendtree.yaml:4: prices."gpt-4.1".output_usd_per_mtok: ')
     assert "'dear'" in message
+
+
+@pytest.mark.parametrize("key", ["context_window", "max_output_tokens"])
+def test_a_count_of_very_many_digits_is_refused_on_its_line(write: Write, key: str) -> None:
+    price = "input_usd_per_mtok: 3, output_usd_per_mtok: 1"
+    text = f"prices:\n  m: {{{price},\n    {key}: {'9' * 5000}}}\n"
+
+    assert refusal(write(text)).startswith(f"spendtree.yaml:3: prices.m.{key}: '999")
+
+
+def test_aliases_that_multiply_are_refused_on_the_line_of_the_first_too_many(write: Write) -> None:
+    tenfold = "".join(f"  - &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 12))
+
+    message = refusal(write(f"agents:\n  - &l0 [lol]\n{tenfold}"))
+
+    assert message.startswith("spendtree.yaml:")
+    assert "agents." in message
+    assert "aliases (*) repeat too much" in message
+
+
+def test_a_few_aliases_are_read_as_what_they_stand_for(write: Write) -> None:
+    customers = "".join(f"  c{n}: *usual\n" for n in range(1000))
+
+    config = load_config(write(f"customers:\n  a: &usual {{budgets_usd: {{day: 5}}}}\n{customers}"))
+
+    assert config.customers["c999"] == config.customers["a"]
 
 
 def test_a_price_key_that_nobody_knows_is_refused_on_its_line(write: Write) -> None:

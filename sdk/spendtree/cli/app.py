@@ -1,6 +1,7 @@
 """The command line put together: commands, `--version`, and errors as one line; no command here."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,7 +9,7 @@ from typing import Annotated
 import typer
 
 import spendtree
-from spendtree.cli import checking, demo, importing, pruning, rules, sessions, tree
+from spendtree.cli import checking, demo, importing, output, pruning, rules, sessions, tree
 from spendtree.cli.doctor import doctor
 from spendtree.errors import SpendtreeError
 
@@ -17,6 +18,7 @@ EPILOG = "The store is --store, else SPENDTREE_STORE, else sqlite:///spendtree.d
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` name and return its exit code."""
+    _open_closed()
     _replace_unprintable()
     command = typer.main.get_command(create_app())
     given = None if arguments is None else list(arguments)
@@ -25,7 +27,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (SpendtreeError, OSError) as error:
-        print(f"spendtree: {error}", file=sys.stderr)
+        output.warn(f"spendtree: {error}")
         return 1
     return 0
 
@@ -64,6 +66,15 @@ def _spendtree(
     ] = False,
 ) -> None:
     """Who spends what in a multi-agent LLM system: read it from a store, or bring traces in."""
+
+
+def _open_closed() -> None:
+    """Let what goes to a closed stream (`>&-`) be lost: the command does its work without it."""
+    # Before anything else is opened, which would be given the free number of the stream.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _replace_unprintable() -> None:

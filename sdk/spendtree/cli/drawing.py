@@ -87,7 +87,7 @@ def _heading(tree: SessionTree) -> Iterator[Text]:
     who = [output.clean(name) for name in (tree.customer, tree.team) if name]
     when = [f"{output.moment(tree.started)} UTC", output.duration(tree.started, tree.ended)]
     yield Text(" · ".join(who + [part for part in when if "–" not in part]), style="dim")
-    yield Text(" · ".join((_spent(tree), _calls(tree.totals), _tokens(tree.totals))))
+    yield Text(" · ".join(filter(None, (_spent(tree), _calls(tree.totals), _tokens(tree.totals)))))
     if len(tree.cycles) > 1:
         yield Text(_cycles(tree.cycles, tree.totals.cost))
 

@@ -1,5 +1,6 @@
 """`spendtree import`: traces that agents left elsewhere, brought into a store."""
 
+import os
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +14,14 @@ from spendtree.ingest import ImportReport, import_files
 from spendtree.pricing import PriceBook
 from spendtree.store import open_store
 
+STDIN = Path("/dev/stdin")
+"""What the file `-` is read from."""
+
 
 def import_traces(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Trace files, also gzipped.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Trace files, also gzipped; - is stdin.")
+    ],
     store: output.StoreOption = output.DEFAULT_STORE,
     customer: Annotated[
         str, typer.Option(metavar="NAME", help="Who is billed, where the traces name nobody.")
@@ -51,7 +57,9 @@ def import_traces(
     and the exit code is 1.
     """
     prices = PriceBook(load_config(config).prices)
-    with closing(open_store(store)) as opened:
+    files = [STDIN if str(file) == "-" else file for file in files]
+    # A mistyped name must not leave an empty store behind: the report alone needs none on disk.
+    with closing(open_store(store if any(map(_readable, files)) else "memory:")) as opened:
         report = import_files(
             opened,
             files,
@@ -69,6 +77,10 @@ def import_traces(
         _say(report, store)
     if report.problems:
         raise typer.Exit(1)
+
+
+def _readable(file: Path) -> bool:
+    return not file.is_dir() and os.access(file, os.R_OK)
 
 
 def _say(report: ImportReport, store: str) -> None:

@@ -65,7 +65,8 @@ def warn(line: str) -> None:
 
 def failure(reason: str) -> typer.Exit:
     """Say on stderr why the command cannot be done; to be raised, it ends it with code 1."""
-    print(f"spendtree: {reason}", file=sys.stderr)
+    # Line by line: lists of sessions have lines of their own. What came from outside is cleaned.
+    print("\n".join(map(clean, f"spendtree: {reason}".split("\n"))), file=sys.stderr)
     return typer.Exit(1)
 
 

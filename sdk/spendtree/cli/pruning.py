@@ -53,10 +53,14 @@ def _seconds(text: str) -> int:
     match = re.fullmatch(r"(\d{1,9})([a-z])", text.strip().lower())
     unit = UNITS.get(match[2]) if match else None
     if match is None or unit is None:
-        raise typer.BadParameter(f"{text!r} is no age like 12h, 90d or 26w")
+        raise typer.BadParameter(
+            f"{text!r} is no age like 12h, 90d or 26w", param_hint="--older-than"
+        )
     seconds = int(match[1]) * unit
     if not UNITS["h"] <= seconds <= OLDEST:
-        raise typer.BadParameter(f"{text!r}: give an hour or more, and less than 100 years")
+        raise typer.BadParameter(
+            f"{text!r}: give an hour or more, and less than 100 years", param_hint="--older-than"
+        )
     return seconds
 
 

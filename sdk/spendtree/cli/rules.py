@@ -1,6 +1,7 @@
 """`spendtree rules`: the alerting bundle written to a folder, or its thresholds listed."""
 
 import difflib
+import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,29 @@ import typer
 from rich.table import Table
 
 from spendtree.cli import bundle, output
+from spendtree.config.readers import NUMBER_MAX
 from spendtree.config.thresholds import THRESHOLDS, Threshold
 
 YOURS = ("alertmanager.yml", "prometheus.yml", "templates/links.tmpl")
 """Files that are a beginning: whoever has changed them keeps their own."""
+
+_URL = r"https?://[\w!#$&()*+,\-./:;=?@~%\[\]]+"
+
+
+def _folder(given: str) -> Path:
+    """Return the folder to write to; an empty one is refused: a variable that is not set."""
+    if not given.strip():
+        raise typer.BadParameter("the folder's name is empty; write . for the working directory")
+    if Path(given).is_file():
+        raise typer.BadParameter(f"{given!r} is a file")
+    return Path(given)
+
+
+def _url(given: str) -> str:
+    """Return the beginning of links, which is pasted into YAML as it is."""
+    if given and not re.fullmatch(_URL, given):
+        raise typer.BadParameter(f"{given!r} is no URL like https://host/path")
+    return given
 
 
 def rules(
@@ -22,7 +42,7 @@ def rules(
             "-o",
             "--output",
             metavar="DIR",
-            file_okay=False,
+            parser=_folder,
             help="Where to write the bundle; without it the thresholds are listed.",
         ),
     ] = None,
@@ -33,10 +53,20 @@ def rules(
         ),
     ] = None,
     runbook_base: Annotated[
-        str, typer.Option(metavar="URL", help="Where alerts say that their runbooks are.")
+        str,
+        typer.Option(
+            metavar="URL",
+            callback=_url,
+            help="Where alerts say that their runbooks are.",
+        ),
     ] = bundle.RUNBOOKS,
     grafana_base: Annotated[
-        str, typer.Option(metavar="URL", help="Where Grafana is, for alerts' links to dashboards.")
+        str,
+        typer.Option(
+            metavar="URL",
+            callback=_url,
+            help="Where Grafana is, for alerts' links to dashboards.",
+        ),
     ] = "",
     force: Annotated[
         bool, typer.Option("--force", help=f"Overwrite {', '.join(YOURS)}, too.")
@@ -68,20 +98,31 @@ def _assigned(text: str) -> tuple[str, Decimal]:
     if name not in THRESHOLDS:
         near = difflib.get_close_matches(name, THRESHOLDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; `spendtree rules` lists them"
-        raise typer.BadParameter(f"there is no threshold {name!r}{hint}")
+        raise typer.BadParameter(f"there is no threshold {name!r}{hint}", param_hint="--threshold")
     try:
         number = Decimal(value)
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or number < 0:
-        raise typer.BadParameter(f"{name}: {value!r} is no number of 0 or more")
+        raise typer.BadParameter(
+            f"{name}: {value!r} is no number of 0 or more", param_hint="--threshold"
+        )
+    if number > NUMBER_MAX:
+        raise typer.BadParameter(
+            f"{name}: {value!r} is too large; give at most {NUMBER_MAX}", param_hint="--threshold"
+        )
     return name, number
 
 
 def _kept(folder: Path, texts: dict[str, str]) -> list[str]:
     """Return the files that are there and not as they would be written."""
     found = [name for name in YOURS if name in texts and (folder / name).exists()]
-    return [name for name in found if (folder / name).read_text("utf-8") != texts[name]]
+    return [name for name in found if _bytes(folder / name) != texts[name].encode()]
+
+
+def _bytes(file: Path) -> bytes:
+    # Not as text, which one's own file need not be; a checkout may have made its line ends CRLF.
+    return file.read_bytes().replace(b"\r\n", b"\n")
 
 
 def _say(

@@ -13,6 +13,9 @@ from spendtree.errors import ConfigurationError
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
+REPEATED_MAX = 200_000
+"""Characters and entries that aliases may repeat: a few lines of them can stand for any amount."""
+
 
 def read_document(file: str) -> tuple[Place, Any]:
     """Return a YAML file as plain data, scalars as text, and the lines its keys stand on."""
@@ -45,6 +48,8 @@ class _Reading:
 
     lines: dict[Path, int]
     entered: list["Node"] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
+    repeated: int = 0
 
     def data(self, place: Place, node: "Node") -> Any:
         self.lines.setdefault(place.path, node.start_mark.line + 1)
@@ -52,6 +57,7 @@ class _Reading:
             raise place.error(f"the tag {node.tag} is not understood, only plain values are")
         if any(node is outer for outer in self.entered):
             raise place.error("contains itself")
+        self._count_repeated(place, node)
         self.entered.append(node)
         try:
             if isinstance(node.value, str):
@@ -61,6 +67,15 @@ class _Reading:
             return [self.data(place.at(i), item) for i, item in enumerate(node.value)]
         finally:
             self.entered.pop()
+
+    def _count_repeated(self, place: Place, node: "Node") -> None:
+        """Refuse aliases that stand for more than any configuration says."""
+        # By identity: the tree that is read keeps its nodes alive, so no id is used twice.
+        if id(node) in self.seen:
+            self.repeated += len(node.value)
+            if self.repeated > REPEATED_MAX:
+                raise place.error("aliases (*) repeat too much; write less, or use fewer of them")
+        self.seen.add(id(node))
 
     def _mapping(self, place: Place, node: "Node") -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -4,7 +4,6 @@ A reader takes a place and what stands there: text from a file, anything from a 
 there are is `loading`'s table; what is special to one section is in `sections`.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
@@ -17,6 +16,12 @@ from spendtree.money import to_pico, to_usd
 from spendtree.usage import TOKENS_MAX
 
 Reader = Callable[[Place, Any], Any]
+
+SECONDS_MAX = 10**9
+"""More than 30 years: nobody waits longer, and clocks and counters of microseconds hold it."""
+
+NUMBER_MAX = 10**15
+"""Beyond it Prometheus' floats soon no longer tell one from the next."""
 
 
 def section(table: Mapping[str, Reader], kind: Callable[..., Any] = dict) -> Reader:
@@ -100,18 +105,22 @@ def text(what: str) -> Reader:
 
 
 def seconds(place: Place, value: Any) -> float:
-    """Read a number of seconds, 0 or more."""
+    """Read a number of seconds, from 0 to SECONDS_MAX."""
     number = float(_number(place, value, "a number of seconds"))
-    if not 0 <= number < math.inf:
+    if number < 0:
         raise place.error(f"{value!r} is no number of seconds; give 0 or more")
+    if number > SECONDS_MAX:
+        raise place.error(f"{value!r} is too many seconds; give at most {SECONDS_MAX}")
     return number
 
 
 def number(place: Place, value: Any) -> Decimal:
-    """Read a number, 0 or more, of at most six decimal places."""
+    """Read a number, from 0 to NUMBER_MAX, of at most six decimal places."""
     found = _number(place, value, "a number")
     if found < 0:
         raise place.error(f"{value!r} is negative; give 0 or more")
+    if found > NUMBER_MAX:
+        raise place.error(f"{value!r} is too large; give at most {NUMBER_MAX}")
     if found != round(found, 6):
         raise place.error(f"{value!r} has more than six decimal places")
     return found

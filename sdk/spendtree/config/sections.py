@@ -141,6 +141,8 @@ def plan(place: Place, value: Any) -> PlanSettings:
     return PlanSettings(**given)
 
 
+_DIGITS_MAX = 1000
+
 alerts = section(ALERTS, AlertSettings)
 
 
@@ -150,11 +152,20 @@ def prices(place: Place, value: Any) -> dict[str, dict[str, Any]]:
     for model, entry in mapping(place, value, "of models").items():
         spot = place.at(model)
         found[model] = mapping(spot, entry, "of prices")
+        _check_digits(spot, found[model])
         try:
             PriceBook({model: entry})
         except ConfigurationError as error:
             raise _price_error(spot, str(error)) from None
     return found
+
+
+def _check_digits(model: Place, price: Mapping[str, Any]) -> None:
+    """Refuse counts of more digits than Python turns into a number, which the book would do."""
+    for key in ("context_window", "max_output_tokens"):
+        value = price.get(key)
+        if isinstance(value, str) and len(value) > _DIGITS_MAX:
+            raise model.at(key).error(f"{value!r} is no token count; it is {len(value)} long")
 
 
 def _price_error(model: Place, text: str) -> ConfigurationError:
