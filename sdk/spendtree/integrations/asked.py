@@ -47,7 +47,9 @@ class Asked:
         self.model = model if isinstance(model, str) else ""
         self.provider = getattr(client, PROVIDER, "") or provider_of(library, client, self._tracker)
         self.streams = self.body.get("stream") is True
-        self._choices = _count(self.body.get(endpoint.choices)) or 1
+        self._prompts = _prompts(self.body.get(endpoint.prompts))
+        choices = max((_count(self.body.get(key)) or 1 for key in endpoint.choices), default=1)
+        self._choices = choices * self._prompts
         self._key = next((key for key in endpoint.limits if _count(self.body.get(key))), "")
         self._limit = _count(self.body[self._key]) if self._key else None
         self.adds_usage = self.streams and endpoint.usage_option and not _asks_usage(self.body)
@@ -75,7 +77,7 @@ class Asked:
             input=content or None,
             max_output_tokens=tokens,
         )
-        if endpoint.embeds:
+        if endpoint.embeds or self._prompts > 1:
             call._one_prompt = False
         return call
 
@@ -149,6 +151,12 @@ def _body(options: Any) -> Mapping[str, Any]:
 
 def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 < value <= TOKENS_MAX else None
+
+
+def _prompts(value: Any) -> int:
+    """Return how many prompts a value stands for; a list of token ids is one."""
+    several = isinstance(value, list | tuple) and any(not isinstance(each, int) for each in value)
+    return len(value) if several else 1
 
 
 def _asks_usage(body: Mapping[str, Any]) -> bool:

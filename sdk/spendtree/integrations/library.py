@@ -19,8 +19,10 @@ class Endpoint(NamedTuple):
     limits: tuple[str, ...] = ()
     limit_for: Callable[[str, str], str] | None = None
     """Returns the key to add for (provider, model)."""
-    choices: str = ""
-    """The key that multiplies the output."""
+    choices: tuple[str, ...] = ()
+    """The keys that multiply the output; the largest counts, since one includes the other."""
+    prompts: str = ""
+    """The key that may hold several prompts, each with choices and a context window of its own."""
     usage_option: bool = False
     """Streams tell their usage only if `stream_options.include_usage` asks for it."""
     embeds: bool = False
