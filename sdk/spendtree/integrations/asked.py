@@ -50,8 +50,10 @@ class Asked:
         self._prompts = _prompts(self.body.get(endpoint.prompts))
         choices = max((_count(self.body.get(key)) or 1 for key in endpoint.choices), default=1)
         self._choices = choices * self._prompts
-        self._key = next((key for key in endpoint.limits if _count(self.body.get(key))), "")
-        self._limit = _count(self.body[self._key]) if self._key else None
+        limits = {key: _count(self.body.get(key), least=0) for key in endpoint.limits}
+        # 0 is a limit as well: Anthropic fills its prompt cache so, and writes nothing.
+        self._key = next((key for key in limits if limits[key] is not None), "")
+        self._limit = limits.get(self._key)
         self.adds_usage = self.streams and endpoint.usage_option and not _asks_usage(self.body)
 
     def call(self) -> ClientCall:
@@ -149,8 +151,8 @@ def _body(options: Any) -> Mapping[str, Any]:
     return {**body, **extra} if isinstance(extra, Mapping) else body
 
 
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 < value <= TOKENS_MAX else None
+def _count(value: Any, *, least: int = 1) -> int | None:
+    return value if type(value) is int and least <= value <= TOKENS_MAX else None
 
 
 def _prompts(value: Any) -> int:

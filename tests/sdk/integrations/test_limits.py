@@ -7,7 +7,14 @@ import pytest
 from spendtree.bound import input_tokens
 from spendtree.testing.reply import answer
 from spendtree.usage import Usage
-from tests.sdk.integrations.desk import MODEL, PICO_PER_TOKEN, Desk, openai_client
+from tests.sdk.integrations.desk import (
+    MESSAGES,
+    MODEL,
+    PICO_PER_TOKEN,
+    Desk,
+    anthropic_client,
+    openai_client,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,3 +49,19 @@ def test_the_context_window_bounds_each_prompt_and_not_all_together(desk: Desk) 
         client.completions.create(model=MODEL, prompt=prompts, max_tokens=1)
 
     assert desk.end().held > 160_000 * PICO_PER_TOKEN
+
+
+def test_a_limit_of_no_output_is_sent_as_it_is(desk: Desk) -> None:
+    """Anthropic's way to fill the prompt cache without an answer."""
+    desk.provider.play(answer("/v1/messages", {"model": MODEL}, Usage(5, 0)))
+
+    with (
+        desk.tracker.session(ceiling=1),
+        desk.tracker.agent("writer", max_output_tokens=300),
+        anthropic_client(desk) as client,
+    ):
+        client.messages.create(model=MODEL, max_tokens=0, messages=MESSAGES)
+
+    assert desk.provider.received[0].body["max_tokens"] == 0
+    inputs = input_tokens({"model": MODEL, "messages": MESSAGES}) or 0
+    assert desk.end().held == inputs * PICO_PER_TOKEN
