@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spendtree import bound
+from spendtree.account import Denial
 from spendtree.call import Call
 from spendtree.default import default
 from spendtree.integrations.library import Endpoint, Library
@@ -27,11 +28,19 @@ LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 class ClientCall(Call):
     """A call that a client makes: its provider is that of the client, whatever a policy says."""
 
+    asked: "Asked"
+
     def switch(self, model: str, provider: str) -> bool:
         """Ask another model from here on; False also if another provider would have to be asked."""
         if provider and canonical(provider) != canonical(self.provider):
             return False
         return super().switch(model, self.provider)
+
+    def ask_clamped(self, floor_tokens: int) -> Denial | None:
+        """Try to hold for less output, but a token for each choice, and only what can be sent."""
+        if not self.asked.takes_limit:
+            return self.ask()
+        return super().ask_clamped(max(floor_tokens, self.asked.choices))
 
 
 class Asked:
@@ -49,7 +58,8 @@ class Asked:
         self.streams = self.body.get("stream") is True
         self._prompts = _prompts(self.body.get(endpoint.prompts))
         choices = max((_count(self.body.get(key)) or 1 for key in endpoint.choices), default=1)
-        self._choices = choices * self._prompts
+        self.choices = choices * self._prompts
+        self.takes_limit = bool(endpoint.limits) and endpoint.sends_limit
         limits = {key: _count(self.body.get(key), least=0) for key in endpoint.limits}
         # 0 is a limit as well: Anthropic fills its prompt cache so, and writes nothing.
         self._key = next((key for key in limits if limits[key] is not None), "")
@@ -62,10 +72,10 @@ class Asked:
         run = None if self._scope is None else self._scope._run
         if limit is None and run is not None:
             limit = run.max_output_tokens
-        if limit is None and self._choices > 1:
+        if limit is None and self.choices > 1:
             sheet = self._tracker.prices.sheet(self.model, self.provider)
             limit = (sheet.max_output_tokens or sheet.context_window) if sheet else None
-        tokens = None if limit is None else limit * self._choices
+        tokens = None if limit is None else limit * self.choices
         content = {key: each for key, each in self.body.items() if key not in bound.NO_INPUT}
         if endpoint.embeds:
             tokens = 0
@@ -79,6 +89,7 @@ class Asked:
             input=content or None,
             max_output_tokens=tokens,
         )
+        call.asked = self
         if endpoint.embeds or self._prompts > 1:
             call._one_prompt = False
         return call
@@ -110,9 +121,9 @@ class Asked:
         model can write, and the model cannot write more anyway.
         """
         granted = call.max_output_tokens
-        if granted is None or not self.endpoint.limits:
+        if granted is None or not self.takes_limit:
             return None
-        limit = max(granted // self._choices, 1)
+        limit = granted // self.choices
         if limit == self._limit or (self._limit is None and limit == _window(call)):
             return None
         return limit

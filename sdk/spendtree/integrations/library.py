@@ -19,6 +19,8 @@ class Endpoint(NamedTuple):
     limits: tuple[str, ...] = ()
     limit_for: Callable[[str, str], str] | None = None
     """Returns the key to add for (provider, model)."""
+    sends_limit: bool = True
+    """Whether it takes an output limit; where not, one is held, and none is sent."""
     choices: tuple[str, ...] = ()
     """The keys that multiply the output; the largest counts, since one includes the other."""
     prompts: str = ""

@@ -50,7 +50,7 @@ LIBRARY = Library(
             done=_DONE,
         ),
         "/responses": RESPONSES,
-        "/responses/compact": RESPONSES,
+        "/responses/compact": RESPONSES._replace(sends_limit=False),
         "/embeddings": Endpoint(embeds=True),
     },
     hosts={"api.openai.com": "openai"},

@@ -1,13 +1,18 @@
 """What a request can cost at most, where that is not plain: its hold, and the limit it is sent."""
 
+from contextlib import nullcontext
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from spendtree import BudgetExceededError
 from spendtree.bound import input_tokens
-from spendtree.testing.reply import answer
+from spendtree.scope import Session
+from spendtree.testing.reply import answer, json_reply, responses_usage
 from spendtree.usage import Usage
 from tests.sdk.integrations.desk import (
+    CONFIG,
     MESSAGES,
     MODEL,
     PICO_PER_TOKEN,
@@ -65,3 +70,58 @@ def test_a_limit_of_no_output_is_sent_as_it_is(desk: Desk) -> None:
     assert desk.provider.received[0].body["max_tokens"] == 0
     inputs = input_tokens({"model": MODEL, "messages": MESSAGES}) or 0
     assert desk.end().held == inputs * PICO_PER_TOKEN
+
+
+def test_compacting_is_held_with_the_limit_and_sent_without_one(desk: Desk) -> None:
+    """That endpoint has no output limit, and refuses what it does not know."""
+    compacted = {"id": "r", "object": "response.compaction", "created_at": 0, "output": []}
+    desk.provider.play(json_reply({**compacted, "usage": responses_usage(Usage(5, 5))}))
+
+    with (
+        desk.tracker.session(ceiling=1),
+        desk.tracker.agent("writer", max_output_tokens=300),
+        openai_client(desk) as client,
+    ):
+        if not hasattr(client.responses, "compact"):
+            pytest.skip("this version of openai has no responses.compact")
+        client.responses.compact(model=MODEL, input="hi")
+
+    assert dict(desk.provider.received[0].body) == {"model": MODEL, "input": "hi"}
+    inputs = input_tokens({"model": MODEL, "input": "hi"}) or 0
+    assert desk.end().held == (inputs + 300) * PICO_PER_TOKEN
+
+
+def test_compacting_is_not_clamped_since_no_limit_can_be_sent(desk: Desk) -> None:
+    with (
+        _clamping(desk, tokens=100, asked={"model": MODEL, "input": "hi"}),
+        desk.tracker.agent("writer", max_output_tokens=300),
+        openai_client(desk) as client,
+        pytest.raises(BudgetExceededError),
+    ):
+        client.post("/responses/compact", cast_to=object, body={"model": MODEL, "input": "hi"})
+
+    assert desk.provider.received == []
+
+
+@pytest.mark.parametrize(("tokens", "sent"), [(19, []), (20, [1]), (59, [2])])
+def test_a_clamp_never_sends_more_than_was_granted(
+    desk: Desk, tokens: int, sent: list[int]
+) -> None:
+    """Each of 20 choices writes a token at least: with money for fewer the call is refused."""
+    with (
+        _clamping(desk, tokens=tokens, asked={"model": MODEL, "messages": MESSAGES, "n": 20}),
+        desk.tracker.agent("writer"),
+        openai_client(desk) as client,
+        nullcontext() if sent else pytest.raises(BudgetExceededError),
+    ):
+        client.chat.completions.create(model=MODEL, messages=MESSAGES, n=20, max_tokens=500)
+
+    assert [each.max_output_tokens for each in desk.provider.received] == sent
+
+
+def _clamping(desk: Desk, *, tokens: int, asked: dict[str, Any]) -> Session:
+    """Return a session with money for so many output tokens, whose writer clamps."""
+    policy = {"agents": {"writer": {"policy": [{"clamp": {"floor": 1}}, "refuse"]}}}
+    desk.tracker.reconfigure({**CONFIG, **policy})
+    inputs = input_tokens(asked) or 0
+    return desk.tracker.session(ceiling=Decimal(inputs + tokens) / 100_000)
