@@ -103,7 +103,7 @@ def sync_request(library: Library, request: Request, switch: Switch) -> Request:
     """Return a client's `request` with a call around each attempt."""
 
     def tracked(client: Any, cast_to: Any, options: Any, **given: Any) -> Any:
-        endpoint = library.endpoint(options) if switch.on else None
+        endpoint = library.endpoint(options, client) if switch.on else None
         if endpoint is None:
             return request(client, cast_to, options, **given)
         if hasattr(client, PREPARE):
@@ -130,7 +130,7 @@ def async_request(library: Library, request: AsyncRequest, switch: Switch) -> As
     """Return an asynchronous client's `request` with a call around each attempt."""
 
     async def tracked(client: Any, cast_to: Any, options: Any, **given: Any) -> Any:
-        endpoint = library.endpoint(options) if switch.on else None
+        endpoint = library.endpoint(options, client) if switch.on else None
         if endpoint is None:
             return await request(client, cast_to, options, **given)
         if hasattr(client, PREPARE):

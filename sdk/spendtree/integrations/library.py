@@ -49,7 +49,12 @@ class Library(NamedTuple):
     hosts: Mapping[str, str]
     kinds: Mapping[str, str]
 
-    def endpoint(self, options: Any) -> Endpoint | None:
+    def endpoint(self, options: Any, client: Any) -> Endpoint | None:
         """Return what kind of request a client's options are for, None if it is not billed."""
-        endpoint = self.endpoints.get(options.url.partition("?")[0])
+        path = options.url.partition("?")[0]
+        endpoint = self.endpoints.get(path)
+        if endpoint is None:
+            # A client's own `post` takes a path without the slash, and a whole URL, too.
+            path = path.removeprefix(str(client.base_url))
+            endpoint = self.endpoints.get(f"/{path.strip('/')}")
         return endpoint if endpoint is not None and options.method.lower() == "post" else None

@@ -119,6 +119,19 @@ def test_a_clamp_never_sends_more_than_was_granted(
     assert [each.max_output_tokens for each in desk.provider.received] == sent
 
 
+@pytest.mark.parametrize(
+    "url", ["chat/completions", "{base}/chat/completions", "chat/completions?x=1"]
+)
+def test_a_request_is_known_however_its_url_is_written(desk: Desk, url: str) -> None:
+    body = {"model": MODEL, "messages": MESSAGES, "max_tokens": 5}
+
+    with desk.tracker.session(ceiling=1), openai_client(desk) as client:
+        client.post(url.format(base=desk.provider.url), cast_to=object, body=body)
+
+    assert desk.end().output_tokens == 5
+    desk.agree()
+
+
 def _clamping(desk: Desk, *, tokens: int, asked: dict[str, Any]) -> Session:
     """Return a session with money for so many output tokens, whose writer clamps."""
     policy = {"agents": {"writer": {"policy": [{"clamp": {"floor": 1}}, "refuse"]}}}
