@@ -4,6 +4,7 @@ Reads the options that a client's `request` is given and never changes them: the
 """
 
 import copy
+import json
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -31,8 +32,13 @@ class ClientCall(Call):
     asked: "Asked"
 
     def switch(self, model: str, provider: str) -> bool:
-        """Ask another model from here on; False also if another provider would have to be asked."""
+        """Ask another model from here on; False also if another provider would have to be asked.
+
+        False as well where the request cannot be made to ask another model.
+        """
         if provider and canonical(provider) != canonical(self.provider):
+            return False
+        if self.asked.fixes_model():
             return False
         return super().switch(model, self.provider)
 
@@ -48,7 +54,8 @@ class Asked:
 
     def __init__(self, library: Library, endpoint: Endpoint, client: Any, options: Any) -> None:
         self.endpoint = endpoint
-        self._options = options
+        self._client, self._options = client, options
+        self._is_raw = _raw(options) is not None
         self._scope = current()
         self._tracker = default() if self._scope is None else self._scope.tracker
         self.body = _body(options)
@@ -59,20 +66,25 @@ class Asked:
         self._prompts = _prompts(self.body.get(endpoint.prompts))
         choices = max((_count(self.body.get(key)) or 1 for key in endpoint.choices), default=1)
         self.choices = choices * self._prompts
-        self.takes_limit = bool(endpoint.limits) and endpoint.sends_limit
+        self.takes_limit = bool(endpoint.limits) and endpoint.sends_limit and not self._is_raw
         limits = {key: _count(self.body.get(key), least=0) for key in endpoint.limits}
         # 0 is a limit as well: Anthropic fills its prompt cache so, and writes nothing.
         self._key = next((key for key in limits if limits[key] is not None), "")
         self._limit = limits.get(self._key)
-        self.adds_usage = self.streams and endpoint.usage_option and not _asks_usage(self.body)
+        self.adds_usage = (
+            self.streams
+            and endpoint.usage_option
+            and not self._is_raw
+            and not _asks_usage(self.body)
+        )
 
     def call(self) -> ClientCall:
         """Return the call of one attempt, to enter."""
         limit, endpoint = self._limit, self.endpoint
         run = None if self._scope is None else self._scope._run
-        if limit is None and run is not None:
+        if limit is None and run is not None and not self._is_raw:
             limit = run.max_output_tokens
-        if limit is None and self.choices > 1:
+        if limit is None and (self.choices > 1 or self._is_raw):
             sheet = self._tracker.prices.sheet(self.model, self.provider)
             limit = (sheet.max_output_tokens or sheet.context_window) if sheet else None
         tokens = None if limit is None else limit * self.choices
@@ -94,8 +106,15 @@ class Asked:
             call._one_prompt = False
         return call
 
+    def fixes_model(self) -> bool:
+        """Tell whether another model in the body would not be asked, or cannot be put there."""
+        return self._is_raw
+
     def options(self, call: ClientCall) -> Any:
         """Return the options to send an attempt with: the user's, and what the call was granted."""
+        options = copy.copy(self._options)
+        if self._is_raw:  # it is sent as it stands
+            return options
         changes: dict[str, Any] = {}
         if call.model != self.model:
             changes["model"] = call.model
@@ -105,7 +124,6 @@ class Asked:
         if self.adds_usage:
             told = self.body.get("stream_options")
             changes["stream_options"] = {**(told or {}), "include_usage": True}
-        options = copy.copy(self._options)
         if changes:
             # What stands in the extra body goes over the body, so what we say goes into both.
             extra = options.extra_json
@@ -155,8 +173,27 @@ def _provider(library: Library, kind: str, url: Any, tracker: Spendtree) -> str:
     return library.hosts.get(url.host) or tracker.prices.provider_at(str(url))
 
 
+def _raw(options: Any) -> Any:
+    """Return the content that a user wrote as bytes, None where a client writes it."""
+    body, content = options.json_data, getattr(options, "content", None)
+    return body if content is None and isinstance(body, bytes | bytearray) else content
+
+
+def _json(content: Any) -> Any:
+    """Return what a content says; None for what is not JSON, or can be read only once."""
+    if not isinstance(content, str | bytes | bytearray):
+        return None
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _body(options: Any) -> Mapping[str, Any]:
     body, extra = options.json_data, options.extra_json
+    raw = _raw(options)
+    if raw is not None:
+        body = _json(raw)
     if not isinstance(body, Mapping):
         body = {}
     return {**body, **extra} if isinstance(extra, Mapping) else body

@@ -1,12 +1,15 @@
 """What a request can cost at most, where that is not plain: its hold, and the limit it is sent."""
 
+import inspect
+import json
 from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 
+import openai
 import pytest
 
-from spendtree import BudgetExceededError
+from spendtree import BudgetExceededError, UnknownPriceError
 from spendtree.bound import input_tokens
 from spendtree.scope import Session
 from spendtree.testing.reply import answer, json_reply, responses_usage
@@ -130,6 +133,46 @@ def test_a_request_is_known_however_its_url_is_written(desk: Desk, url: str) -> 
 
     assert desk.end().output_tokens == 5
     desk.agree()
+
+
+@pytest.mark.parametrize(("limit", "outputs"), [({"max_tokens": 50}, 50), ({}, 100_000)])
+def test_a_body_of_bytes_is_bounded_by_what_it_says_and_sent_as_it_is(
+    desk: Desk, limit: dict[str, int], outputs: int
+) -> None:
+    """The agent's limit cannot be put into it, so it bounds nothing."""
+    said = {"model": MODEL, "messages": MESSAGES, **limit}
+
+    with (
+        desk.tracker.session(ceiling=5),
+        desk.tracker.agent("writer", max_output_tokens=30),
+        openai_client(desk) as client,
+    ):
+        _post_bytes(client, json.dumps(said).encode())
+
+    inputs = input_tokens({"model": MODEL, "messages": MESSAGES}) or 0
+    assert desk.end().held == (inputs + outputs) * PICO_PER_TOKEN
+    assert dict(desk.provider.received[0].body) == said
+    desk.agree()
+
+
+def test_a_body_that_is_not_json_is_refused_under_a_cap(desk: Desk) -> None:
+    """Nothing tells which model it asks, so nothing bounds what it costs."""
+    with (
+        desk.tracker.session(ceiling=5),
+        openai_client(desk) as client,
+        pytest.raises(UnknownPriceError),
+    ):
+        _post_bytes(client, b"not json")
+
+    assert desk.provider.received == []
+
+
+def _post_bytes(client: openai.OpenAI, content: bytes) -> None:
+    if "content" not in inspect.signature(client.post).parameters:
+        pytest.skip("this version of openai takes no content")
+    headers = {"Content-Type": "application/json"}
+    options: Any = {"headers": headers}
+    client.post("/chat/completions", cast_to=object, content=content, options=options)
 
 
 def _clamping(desk: Desk, *, tokens: int, asked: dict[str, Any]) -> Session:
