@@ -22,6 +22,9 @@ from spendtree.usage import TOKENS_MAX
 PROVIDER = "_spendtree_provider"
 """The attribute in which `wrap` keeps the provider that it was told."""
 
+DEPLOYMENT = "/deployments/"
+"""What comes before the name of a deployment, where a URL on Azure has one."""
+
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 """Hosts that tell no provider: a proxy, a gateway, a model of one's own, a test."""
 
@@ -108,7 +111,8 @@ class Asked:
 
     def fixes_model(self) -> bool:
         """Tell whether another model in the body would not be asked, or cannot be put there."""
-        return self._is_raw
+        # Azure's clients: a deployment in the URL is asked, whatever model the body names.
+        return self._is_raw or DEPLOYMENT in str(self._client._prepare_url(self._options.url))
 
     def options(self, call: ClientCall) -> Any:
         """Return the options to send an attempt with: the user's, and what the call was granted."""

@@ -175,6 +175,40 @@ def _post_bytes(client: openai.OpenAI, content: bytes) -> None:
     client.post("/chat/completions", cast_to=object, content=content, options=options)
 
 
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_deployment_in_the_url_is_asked_whatever_the_policy_falls_back_to(
+    desk: Desk, fixed: bool
+) -> None:
+    """So there is no fallback from it; without one the URL takes the model from the body."""
+    cheap = {"input_usd_per_mtok": "0.1", "output_usd_per_mtok": "0.1", "context_window": 100_000}
+    policy = {"agents": {"writer": {"policy": [{"fallback": {"model": "cheap"}}, "refuse"]}}}
+    desk.tracker.reconfigure({**CONFIG, "prices": {**CONFIG["prices"], "cheap": cheap}, **policy})
+    body = {"model": "cheap", "messages": MESSAGES}
+    desk.provider.play(answer("/v1/chat/completions", body, Usage(5, 5)))
+
+    with (
+        desk.tracker.session(ceiling="0.001"),
+        desk.tracker.agent("writer"),
+        _azure(desk, **({"azure_deployment": MODEL} if fixed else {})) as client,
+        pytest.raises(BudgetExceededError) if fixed else nullcontext(),
+    ):
+        client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=50)
+
+    paths = [each.path.partition("?")[0] for each in desk.provider.received]
+    assert paths == ([] if fixed else ["/openai/deployments/cheap/chat/completions"])
+
+
+def _azure(desk: Desk, **more: Any) -> openai.AzureOpenAI:
+    return openai.AzureOpenAI(
+        azure_endpoint=desk.provider.origin,
+        api_version="1",
+        api_key="k",
+        http_client=openai.DefaultHttpxClient(verify=False),
+        max_retries=0,
+        **more,
+    )
+
+
 def _clamping(desk: Desk, *, tokens: int, asked: dict[str, Any]) -> Session:
     """Return a session with money for so many output tokens, whose writer clamps."""
     policy = {"agents": {"writer": {"policy": [{"clamp": {"floor": 1}}, "refuse"]}}}
