@@ -47,9 +47,22 @@ class ClientCall(Call):
 
     def ask_clamped(self, floor_tokens: int) -> Denial | None:
         """Try to hold for less output, but a token for each choice, and only what can be sent."""
-        if not self.asked.takes_limit:
+        if not self.asked.takes_limit or self.asked.fallbacks:
             return self.ask()
         return super().ask_clamped(max(floor_tokens, self.asked.choices))
+
+    def _worst_case(self) -> int:
+        """Return what the dearest of the models costs that the provider may ask."""
+        request, sheet, limits = self._request, self._sheet, self._asked
+        dearest = 0
+        for model, limit in self.asked.fallbacks:
+            self._request = request._replace(model=model)
+            self._sheet = self.tracker.prices.sheet(model, request.provider)
+            self._asked = limits if limit is None else (limits[0], limit * self.asked.choices)
+            dearest = max(dearest, super()._worst_case())
+        # The model that is asked goes last: the bounds that stay are its own.
+        self._request, self._sheet, self._asked = request, sheet, limits
+        return max(dearest, super()._worst_case())
 
 
 class Asked:
@@ -69,6 +82,7 @@ class Asked:
         self._prompts = _prompts(self.body.get(endpoint.prompts))
         choices = max((_count(self.body.get(key)) or 1 for key in endpoint.choices), default=1)
         self.choices = choices * self._prompts
+        self.fallbacks = _fallbacks(self.body.get(endpoint.fallbacks))
         self.takes_limit = bool(endpoint.limits) and endpoint.sends_limit and not self._is_raw
         limits = {key: _count(self.body.get(key), least=0) for key in endpoint.limits}
         # 0 is a limit as well: Anthropic fills its prompt cache so, and writes nothing.
@@ -111,6 +125,8 @@ class Asked:
 
     def fixes_model(self) -> bool:
         """Tell whether another model in the body would not be asked, or cannot be put there."""
+        if self.fallbacks:  # the list would go on with the models of before
+            return True
         # Azure's clients: a deployment in the URL is asked, whatever model the body names.
         return self._is_raw or DEPLOYMENT in str(self._client._prepare_url(self._options.url))
 
@@ -211,6 +227,17 @@ def _prompts(value: Any) -> int:
     """Return how many prompts a value stands for; a list of token ids is one."""
     several = isinstance(value, list | tuple) and any(not isinstance(each, int) for each in value)
     return len(value) if several else 1
+
+
+def _fallbacks(value: Any) -> list[tuple[str, int | None]]:
+    """Return the models of a list of fallbacks, each with the output limit that it gives itself."""
+    entries = value if isinstance(value, list | tuple) else []
+    told = [each if isinstance(each, Mapping) else {"model": each} for each in entries]
+    return [
+        (each["model"], _count(each.get("max_tokens"), least=0))
+        for each in told
+        if isinstance(each.get("model"), str) and each["model"]
+    ]
 
 
 def _asks_usage(body: Mapping[str, Any]) -> bool:

@@ -23,6 +23,8 @@ class Endpoint(NamedTuple):
     """Whether it takes an output limit; where not, one is held, and none is sent."""
     choices: tuple[str, ...] = ()
     """The keys that multiply the output; the largest counts, since one includes the other."""
+    fallbacks: str = ""
+    """The key of a list of models that the provider asks by itself where the first one fails."""
     prompts: str = ""
     """The key that may hold several prompts, each with choices and a context window of its own."""
     usage_option: bool = False

@@ -37,6 +37,7 @@ LIBRARY = Library(
             limits=("max_completion_tokens", "max_tokens"),
             limit_for=chat_limit,
             choices=("n",),
+            fallbacks="models",  # OpenRouter's
             usage_option=True,
             final=_LAST_USAGE,
             done=_DONE,

@@ -198,6 +198,58 @@ def test_a_deployment_in_the_url_is_asked_whatever_the_policy_falls_back_to(
     assert paths == ([] if fixed else ["/openai/deployments/cheap/chat/completions"])
 
 
+DEAR = {"input_usd_per_mtok": "20", "output_usd_per_mtok": "20", "context_window": 100_000}
+
+
+@pytest.mark.parametrize(
+    ("entries", "outputs"),
+    [([{"model": "dear"}], 50), ([{"model": "dear", "max_tokens": 500}, {"model": MODEL}], 500)],
+)
+def test_a_fallback_that_the_provider_makes_is_held_at_the_dearest_price(
+    desk: Desk, entries: list[dict[str, Any]], outputs: int
+) -> None:
+    desk.tracker.reconfigure({**CONFIG, "prices": {**CONFIG["prices"], "dear": DEAR}})
+
+    with desk.tracker.session(ceiling=1), anthropic_client(desk) as client:
+        client.messages.create(
+            model=MODEL, max_tokens=50, messages=MESSAGES, extra_body={"fallbacks": entries}
+        )
+
+    asked = {"model": MODEL, "messages": MESSAGES, "fallbacks": entries}
+    inputs = input_tokens(asked) or 0
+    assert desk.end().held == (inputs + outputs) * 2 * PICO_PER_TOKEN
+    assert desk.end().request.model == MODEL
+
+
+def test_a_fallback_of_openrouter_is_held_as_well(desk: Desk) -> None:
+    desk.tracker.reconfigure({**CONFIG, "prices": {**CONFIG["prices"], "dear": DEAR}})
+    models = [MODEL, "dear"]
+
+    with desk.tracker.session(ceiling=1), openai_client(desk) as client:
+        client.chat.completions.create(
+            model=MODEL, max_tokens=50, messages=MESSAGES, extra_body={"models": models}
+        )
+
+    inputs = input_tokens({"model": MODEL, "messages": MESSAGES, "models": models}) or 0
+    assert desk.end().held == (inputs + 50) * 2 * PICO_PER_TOKEN
+
+
+def test_a_fallback_without_a_price_is_refused_under_a_cap(desk: Desk) -> None:
+    with (
+        desk.tracker.session(ceiling=1),
+        anthropic_client(desk) as client,
+        pytest.raises(UnknownPriceError, match="nobody-knows"),
+    ):
+        client.messages.create(
+            model=MODEL,
+            max_tokens=50,
+            messages=MESSAGES,
+            extra_body={"fallbacks": [{"model": "nobody-knows"}]},
+        )
+
+    assert desk.provider.received == []
+
+
 def _azure(desk: Desk, **more: Any) -> openai.AzureOpenAI:
     return openai.AzureOpenAI(
         azure_endpoint=desk.provider.origin,
