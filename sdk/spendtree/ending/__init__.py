@@ -6,6 +6,6 @@ client that retries by itself hides the attempts before its last, so its retries
 """
 
 from spendtree.ending.endings import ENDINGS, Ending
-from spendtree.ending.judging import NOT_BILLED_STATUS, not_billed, table
+from spendtree.ending.judging import NOT_BILLED_STATUS, not_billed, table, was_answered
 
-__all__ = ["ENDINGS", "NOT_BILLED_STATUS", "Ending", "not_billed", "table"]
+__all__ = ["ENDINGS", "NOT_BILLED_STATUS", "Ending", "not_billed", "table", "was_answered"]

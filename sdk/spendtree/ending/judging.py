@@ -1,6 +1,7 @@
 """Judges how a call ended, by walking the table over its error and what caused it."""
 
 from collections.abc import Iterator, Mapping
+from types import TracebackType
 from typing import Any
 
 from spendtree.ending.endings import ENDINGS, Ending
@@ -16,9 +17,11 @@ def not_billed(error: BaseException) -> str:
 
     The error is taken for the provider's, so nothing else should fail within a call. Of an error
     and what caused it, the outermost that the table knows decides; what caused that one only says
-    it more precisely (no connection, since it was refused).
+    it more precisely (no connection, since it was refused). A class tells nothing once a response
+    was there: then a hook of the user's failed, at a request of its own.
     """
     reason = ""
+    answered = was_answered(error)
     for each in _causes(error):
         if isinstance(each, BaseExceptionGroup):
             reasons = [not_billed(member) for member in each.exceptions]
@@ -27,11 +30,30 @@ def not_billed(error: BaseException) -> str:
         told = None if reason or row is not None else _told_by_provider(each)
         if told is not None:
             return told
-        if row is not None and row.outcome == "void":
+        if row is not None and row.outcome == "void" and not answered:
             reason = row.why
         elif row is not None and not reason:
             return ""
     return reason
+
+
+def was_answered(error: BaseException) -> bool:
+    """Tell whether an error, or what caused it, came when an HTTP client had a response already.
+
+    A frame of the client that sent the request says so: it keeps the response in a variable while
+    the hooks for responses run.
+    """
+    return any(_has_response(each.__traceback__) for each in _causes(error))
+
+
+def _has_response(traceback: TracebackType | None) -> bool:
+    while traceback is not None:
+        frame = traceback.tb_frame
+        module = frame.f_globals.get("__name__") or ""
+        if module in _SENDERS and frame.f_locals.get("response") is not None:
+            return True
+        traceback = traceback.tb_next
+    return False
 
 
 def _told_by_provider(error: BaseException) -> str | None:
@@ -107,6 +129,9 @@ def _told(row: Ending) -> str:
     what = {"status": "HTTP ", "code": "code ", "exception": ""}[row.kind]
     return what + ", ".join(row.names)
 
+
+_SENDERS = frozenset({"httpx._client", "httpx2._client"})
+"""Modules whose functions send a request and name what they get `response`."""
 
 _HOLDING_CAUSES = frozenset({"httpcore", "httpcore2", "requests", "urllib3"})
 

@@ -13,6 +13,7 @@ LIBRARY = Library(
     endpoints={
         "/v1/messages": Endpoint(
             limits=("max_tokens",),
+            fallbacks="fallbacks",
             final=re.compile(rb'"message_delta"'),
             done=re.compile(rb'"message_stop"'),
         ),

@@ -4,11 +4,13 @@ Reads the options that a client's `request` is given and never changes them: the
 """
 
 import copy
+import json
 import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from spendtree import bound
+from spendtree.account import Denial
 from spendtree.call import Call
 from spendtree.default import default
 from spendtree.integrations.library import Endpoint, Library
@@ -20,6 +22,9 @@ from spendtree.usage import TOKENS_MAX
 PROVIDER = "_spendtree_provider"
 """The attribute in which `wrap` keeps the provider that it was told."""
 
+DEPLOYMENT = "/deployments/"
+"""What comes before the name of a deployment, where a URL on Azure has one."""
+
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 """Hosts that tell no provider: a proxy, a gateway, a model of one's own, a test."""
 
@@ -27,11 +32,37 @@ LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 class ClientCall(Call):
     """A call that a client makes: its provider is that of the client, whatever a policy says."""
 
+    asked: "Asked"
+
     def switch(self, model: str, provider: str) -> bool:
-        """Ask another model from here on; False also if another provider would have to be asked."""
+        """Ask another model from here on; False also if another provider would have to be asked.
+
+        False as well where the request cannot be made to ask another model.
+        """
         if provider and canonical(provider) != canonical(self.provider):
             return False
+        if self.asked.fixes_model():
+            return False
         return super().switch(model, self.provider)
+
+    def ask_clamped(self, floor_tokens: int) -> Denial | None:
+        """Try to hold for less output, but a token for each choice, and only what can be sent."""
+        if not self.asked.takes_limit or self.asked.fallbacks:
+            return self.ask()
+        return super().ask_clamped(max(floor_tokens, self.asked.choices))
+
+    def _worst_case(self) -> int:
+        """Return what the dearest of the models costs that the provider may ask."""
+        request, sheet, limits = self._request, self._sheet, self._asked
+        dearest = 0
+        for model, limit in self.asked.fallbacks:
+            self._request = request._replace(model=model)
+            self._sheet = self.tracker.prices.sheet(model, request.provider)
+            self._asked = limits if limit is None else (limits[0], limit * self.asked.choices)
+            dearest = max(dearest, super()._worst_case())
+        # The model that is asked goes last: the bounds that stay are its own.
+        self._request, self._sheet, self._asked = request, sheet, limits
+        return max(dearest, super()._worst_case())
 
 
 class Asked:
@@ -39,7 +70,8 @@ class Asked:
 
     def __init__(self, library: Library, endpoint: Endpoint, client: Any, options: Any) -> None:
         self.endpoint = endpoint
-        self._options = options
+        self._client, self._options = client, options
+        self._is_raw = _raw(options) is not None
         self._scope = current()
         self._tracker = default() if self._scope is None else self._scope.tracker
         self.body = _body(options)
@@ -47,21 +79,32 @@ class Asked:
         self.model = model if isinstance(model, str) else ""
         self.provider = getattr(client, PROVIDER, "") or provider_of(library, client, self._tracker)
         self.streams = self.body.get("stream") is True
-        self._choices = _count(self.body.get(endpoint.choices)) or 1
-        self._key = next((key for key in endpoint.limits if _count(self.body.get(key))), "")
-        self._limit = _count(self.body[self._key]) if self._key else None
-        self.adds_usage = self.streams and endpoint.usage_option and not _asks_usage(self.body)
+        self._prompts = _prompts(self.body.get(endpoint.prompts))
+        choices = max((_count(self.body.get(key)) or 1 for key in endpoint.choices), default=1)
+        self.choices = choices * self._prompts
+        self.fallbacks = _fallbacks(self.body.get(endpoint.fallbacks))
+        self.takes_limit = bool(endpoint.limits) and endpoint.sends_limit and not self._is_raw
+        limits = {key: _count(self.body.get(key), least=0) for key in endpoint.limits}
+        # 0 is a limit as well: Anthropic fills its prompt cache so, and writes nothing.
+        self._key = next((key for key in limits if limits[key] is not None), "")
+        self._limit = limits.get(self._key)
+        self.adds_usage = (
+            self.streams
+            and endpoint.usage_option
+            and not self._is_raw
+            and not _asks_usage(self.body)
+        )
 
     def call(self) -> ClientCall:
         """Return the call of one attempt, to enter."""
         limit, endpoint = self._limit, self.endpoint
         run = None if self._scope is None else self._scope._run
-        if limit is None and run is not None:
+        if limit is None and run is not None and not self._is_raw:
             limit = run.max_output_tokens
-        if limit is None and self._choices > 1:
+        if limit is None and (self.choices > 1 or self._is_raw):
             sheet = self._tracker.prices.sheet(self.model, self.provider)
             limit = (sheet.max_output_tokens or sheet.context_window) if sheet else None
-        tokens = None if limit is None else limit * self._choices
+        tokens = None if limit is None else limit * self.choices
         content = {key: each for key, each in self.body.items() if key not in bound.NO_INPUT}
         if endpoint.embeds:
             tokens = 0
@@ -75,12 +118,23 @@ class Asked:
             input=content or None,
             max_output_tokens=tokens,
         )
-        if endpoint.embeds:
+        call.asked = self
+        if endpoint.embeds or self._prompts > 1:
             call._one_prompt = False
         return call
 
+    def fixes_model(self) -> bool:
+        """Tell whether another model in the body would not be asked, or cannot be put there."""
+        if self.fallbacks:  # the list would go on with the models of before
+            return True
+        # Azure's clients: a deployment in the URL is asked, whatever model the body names.
+        return self._is_raw or DEPLOYMENT in str(self._client._prepare_url(self._options.url))
+
     def options(self, call: ClientCall) -> Any:
         """Return the options to send an attempt with: the user's, and what the call was granted."""
+        options = copy.copy(self._options)
+        if self._is_raw:  # it is sent as it stands
+            return options
         changes: dict[str, Any] = {}
         if call.model != self.model:
             changes["model"] = call.model
@@ -90,7 +144,6 @@ class Asked:
         if self.adds_usage:
             told = self.body.get("stream_options")
             changes["stream_options"] = {**(told or {}), "include_usage": True}
-        options = copy.copy(self._options)
         if changes:
             # What stands in the extra body goes over the body, so what we say goes into both.
             extra = options.extra_json
@@ -106,9 +159,9 @@ class Asked:
         model can write, and the model cannot write more anyway.
         """
         granted = call.max_output_tokens
-        if granted is None or not self.endpoint.limits:
+        if granted is None or not self.takes_limit:
             return None
-        limit = max(granted // self._choices, 1)
+        limit = granted // self.choices
         if limit == self._limit or (self._limit is None and limit == _window(call)):
             return None
         return limit
@@ -140,15 +193,51 @@ def _provider(library: Library, kind: str, url: Any, tracker: Spendtree) -> str:
     return library.hosts.get(url.host) or tracker.prices.provider_at(str(url))
 
 
+def _raw(options: Any) -> Any:
+    """Return the content that a user wrote as bytes, None where a client writes it."""
+    body, content = options.json_data, getattr(options, "content", None)
+    return body if content is None and isinstance(body, bytes | bytearray) else content
+
+
+def _json(content: Any) -> Any:
+    """Return what a content says; None for what is not JSON, or can be read only once."""
+    if not isinstance(content, str | bytes | bytearray):
+        return None
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _body(options: Any) -> Mapping[str, Any]:
     body, extra = options.json_data, options.extra_json
+    raw = _raw(options)
+    if raw is not None:
+        body = _json(raw)
     if not isinstance(body, Mapping):
         body = {}
     return {**body, **extra} if isinstance(extra, Mapping) else body
 
 
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 < value <= TOKENS_MAX else None
+def _count(value: Any, *, least: int = 1) -> int | None:
+    return value if type(value) is int and least <= value <= TOKENS_MAX else None
+
+
+def _prompts(value: Any) -> int:
+    """Return how many prompts a value stands for; a list of token ids is one."""
+    several = isinstance(value, list | tuple) and any(not isinstance(each, int) for each in value)
+    return len(value) if several else 1
+
+
+def _fallbacks(value: Any) -> list[tuple[str, int | None]]:
+    """Return the models of a list of fallbacks, each with the output limit that it gives itself."""
+    entries = value if isinstance(value, list | tuple) else []
+    told = [each if isinstance(each, Mapping) else {"model": each} for each in entries]
+    return [
+        (each["model"], _count(each.get("max_tokens"), least=0))
+        for each in told
+        if isinstance(each.get("model"), str) and each["model"]
+    ]
 
 
 def _asks_usage(body: Mapping[str, Any]) -> bool:

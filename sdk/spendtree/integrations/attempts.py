@@ -11,6 +11,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any
 
+from spendtree.ending import was_answered
 from spendtree.integrations.asked import Asked, ClientCall
 from spendtree.integrations.library import Library
 from spendtree.integrations.results import hand_over, note
@@ -34,7 +35,12 @@ UNSENT = frozenset(
 )
 """Functions of the clients, and of the HTTP libraries below them, before a request is sent.
 
-What fails or is cancelled in one of them was surely not billed."""
+What fails or is cancelled in one of them was surely not billed. The name counts only in one of
+their own modules, or where such a module calls it (a subclass may prepare requests its own way).
+"""
+
+SENDERS = frozenset({"openai", "anthropic", "httpx", "httpx2", "httpcore", "httpcore2"})
+"""The packages of those functions."""
 
 
 class Switch:
@@ -67,7 +73,8 @@ class Attempts:
 
     def failed(self, call: ClientCall, error: BaseException) -> bool:
         """End the call of an attempt that failed; tell whether another attempt follows."""
-        if not _is_of_provider(self._library, error) and _is_unsent(error.__traceback__):
+        own = _is_of_provider(self._library, error)
+        if not own and _is_unsent(error.__traceback__) and not was_answered(error):
             call.void("ended before it was sent")
         call.__exit__(type(error), error, error.__traceback__)
         more = isinstance(self.most, int) and self.taken < self.most
@@ -103,7 +110,7 @@ def sync_request(library: Library, request: Request, switch: Switch) -> Request:
     """Return a client's `request` with a call around each attempt."""
 
     def tracked(client: Any, cast_to: Any, options: Any, **given: Any) -> Any:
-        endpoint = library.endpoint(options) if switch.on else None
+        endpoint = library.endpoint(options, client) if switch.on else None
         if endpoint is None:
             return request(client, cast_to, options, **given)
         if hasattr(client, PREPARE):
@@ -130,7 +137,7 @@ def async_request(library: Library, request: AsyncRequest, switch: Switch) -> As
     """Return an asynchronous client's `request` with a call around each attempt."""
 
     async def tracked(client: Any, cast_to: Any, options: Any, **given: Any) -> Any:
-        endpoint = library.endpoint(options) if switch.on else None
+        endpoint = library.endpoint(options, client) if switch.on else None
         if endpoint is None:
             return await request(client, cast_to, options, **given)
         if hasattr(client, PREPARE):
@@ -159,8 +166,12 @@ def _is_of_provider(library: str, error: BaseException) -> bool:
 
 
 def _is_unsent(traceback: TracebackType | None) -> bool:
+    called_by_sender = False
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_name in UNSENT:
+        frame = traceback.tb_frame
+        is_sender = (frame.f_globals.get("__name__") or "").partition(".")[0] in SENDERS
+        if (is_sender or called_by_sender) and frame.f_code.co_name in UNSENT:
             return True
+        called_by_sender = is_sender
         traceback = traceback.tb_next
     return False

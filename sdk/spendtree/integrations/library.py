@@ -19,8 +19,14 @@ class Endpoint(NamedTuple):
     limits: tuple[str, ...] = ()
     limit_for: Callable[[str, str], str] | None = None
     """Returns the key to add for (provider, model)."""
-    choices: str = ""
-    """The key that multiplies the output."""
+    sends_limit: bool = True
+    """Whether it takes an output limit; where not, one is held, and none is sent."""
+    choices: tuple[str, ...] = ()
+    """The keys that multiply the output; the largest counts, since one includes the other."""
+    fallbacks: str = ""
+    """The key of a list of models that the provider asks by itself where the first one fails."""
+    prompts: str = ""
+    """The key that may hold several prompts, each with choices and a context window of its own."""
     usage_option: bool = False
     """Streams tell their usage only if `stream_options.include_usage` asks for it."""
     embeds: bool = False
@@ -45,7 +51,12 @@ class Library(NamedTuple):
     hosts: Mapping[str, str]
     kinds: Mapping[str, str]
 
-    def endpoint(self, options: Any) -> Endpoint | None:
+    def endpoint(self, options: Any, client: Any) -> Endpoint | None:
         """Return what kind of request a client's options are for, None if it is not billed."""
-        endpoint = self.endpoints.get(options.url.partition("?")[0])
+        path = options.url.partition("?")[0]
+        endpoint = self.endpoints.get(path)
+        if endpoint is None:
+            # A client's own `post` takes a path without the slash, and a whole URL, too.
+            path = path.removeprefix(str(client.base_url))
+            endpoint = self.endpoints.get(f"/{path.strip('/')}")
         return endpoint if endpoint is not None and options.method.lower() == "post" else None

@@ -36,16 +36,22 @@ LIBRARY = Library(
         "/chat/completions": Endpoint(
             limits=("max_completion_tokens", "max_tokens"),
             limit_for=chat_limit,
-            choices="n",
+            choices=("n",),
+            fallbacks="models",  # OpenRouter's
             usage_option=True,
             final=_LAST_USAGE,
             done=_DONE,
         ),
         "/completions": Endpoint(
-            limits=("max_tokens",), choices="n", usage_option=True, final=_LAST_USAGE, done=_DONE
+            limits=("max_tokens",),
+            choices=("n", "best_of"),
+            prompts="prompt",
+            usage_option=True,
+            final=_LAST_USAGE,
+            done=_DONE,
         ),
         "/responses": RESPONSES,
-        "/responses/compact": RESPONSES,
+        "/responses/compact": RESPONSES._replace(sends_limit=False),
         "/embeddings": Endpoint(embeds=True),
     },
     hosts={"api.openai.com": "openai"},

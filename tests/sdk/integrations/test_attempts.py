@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -316,6 +317,69 @@ def test_what_is_cancelled_before_it_is_sent_costs_nothing(desk: Desk) -> None:
     desk.agree(unreached=1)
 
 
+def _connect(error: BaseException) -> None:
+    """Fail, in a function that is named like one of the HTTP library's."""
+    raise error
+
+
+def _http_error() -> Exception:
+    """Return what the HTTP library below the client raises where there is no connection."""
+    module = next(
+        kind.__module__.partition(".")[0]
+        for kind in openai.DefaultHttpxClient.__mro__
+        if kind.__module__.startswith("httpx")
+    )
+    error: Exception = import_module(module).ConnectError("metrics server")
+    return error
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: ConnectionRefusedError("metrics"), _http_error, lambda: RuntimeError("pool is gone")],
+    ids=["refused", "http", "other"],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_response_hook_that_fails_leaves_the_answer_billed(
+    desk: Desk, make: Callable[[], Exception], asynchronous: bool
+) -> None:
+    """The provider answered; that the hook found its own server closed says nothing of that."""
+    if asynchronous:
+        asyncio.run(_ask_with_async_hook(desk, make()))
+    else:
+        _ask_with_hook(desk, make())
+
+    assert desk.end().kind == Kind.LAPSE
+    desk.agree()
+
+
+def _ask_with_hook(desk: Desk, error: Exception) -> None:
+    def hook(response: Any) -> None:
+        _connect(error)
+
+    http = openai.DefaultHttpxClient(verify=False, event_hooks={"response": [hook]})
+    options: Any = {"base_url": desk.provider.url, "api_key": "k", "max_retries": 0}
+    with (
+        desk.tracker.session(ceiling=1),
+        openai.OpenAI(http_client=http, **options) as client,
+        pytest.raises((openai.APIConnectionError, type(error))),
+    ):
+        client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=5)
+
+
+async def _ask_with_async_hook(desk: Desk, error: Exception) -> None:
+    async def hook(response: Any) -> None:
+        _connect(error)
+
+    http = openai.DefaultAsyncHttpxClient(verify=False, event_hooks={"response": [hook]})
+    options: Any = {"base_url": desk.provider.url, "api_key": "k", "max_retries": 0}
+    async with (
+        desk.tracker.session(ceiling=1),
+        openai.AsyncOpenAI(http_client=http, **options) as client,
+    ):
+        with pytest.raises((openai.APIConnectionError, type(error))):
+            await _chat(client)
+
+
 @pytest.mark.parametrize("library", ["openai", "anthropic"])
 def test_a_refused_connection_costs_nothing(desk: Desk, library: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -334,6 +398,34 @@ def test_a_refused_connection_costs_nothing(desk: Desk, library: str) -> None:
 
     assert (desk.end().kind, desk.end().cost) == (Kind.CALL, 0)
     desk.agree(unreached=1)
+
+
+def test_a_function_that_only_has_such_a_name_does_not_tell_that_nothing_was_sent(
+    desk: Desk,
+) -> None:
+    """A transport of the user's may fail after it sent the request, in a `_connect` of its own."""
+    base: Any = next(
+        import_module(kind.__module__.partition(".")[0]).HTTPTransport
+        for kind in openai.DefaultHttpxClient.__mro__
+        if kind.__module__.startswith("httpx")
+    )
+
+    class Transport(base):  # type: ignore[misc]
+        def handle_request(self, request: Any) -> Any:
+            super().handle_request(request).read()
+            _connect(KeyboardInterrupt())
+
+    http = openai.DefaultHttpxClient(transport=Transport(verify=False))
+    options: Any = {"base_url": desk.provider.url, "api_key": "k", "max_retries": 0}
+    with (
+        desk.tracker.session(ceiling=1),
+        openai.OpenAI(http_client=http, **options) as client,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=5)
+
+    assert desk.end().kind == Kind.LAPSE
+    desk.agree()
 
 
 def test_a_request_that_cannot_be_made_costs_nothing(desk: Desk) -> None:
