@@ -351,7 +351,9 @@ class Spendtree:
     def retry_unsettled(self) -> None:
         """Settle with the same ids what could not be settled before, and end what is to end."""
         with self._lock:
-            pending, self.unsettled = self.unsettled, []
+            # The list stays the same one: an end that comes now is added to it without the lock.
+            pending = self.unsettled[:]
+            del self.unsettled[: len(pending)]
         for done, event in enumerate(pending, 1):
             self.finish(event)
             if self.unsettled:  # the store still fails: do not have the caller wait for each

@@ -5,7 +5,6 @@ that runs it: waiting there would be waiting for itself, for good.
 """
 
 import threading
-from threading import get_ident
 
 from spendtree.errors import StoreUnavailableError
 
@@ -17,29 +16,34 @@ class EnteredError(StoreUnavailableError):
 class VerbLock:
     """A lock that raises EnteredError where a thread would wait for itself."""
 
-    __slots__ = ("_lock", "_owner")
+    __slots__ = ("_inside", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner = 0
+        # One that its thread may enter again: a collection right before or after a verb, when it is
+        # had but nothing is under way, may run a verb of its own.
+        self._lock = threading.RLock()
+        self._inside = False
 
     def __enter__(self) -> None:
-        me = get_ident()
-        if self._owner == me:
-            raise EnteredError("the store is in use by this very thread")
         self._lock.acquire()
-        self._owner = me
+        if self._inside:
+            self._lock.release()
+            raise EnteredError("the store is in use by this very thread")
+        self._inside = True
 
     def __exit__(self, *_: object) -> None:
-        self._owner = 0
+        self._inside = False
         self._lock.release()
 
     def acquire(self, timeout: float) -> bool:
         """Wait so long at most; tell whether the lock is had, to be released."""
-        acquired = self._lock.acquire(timeout=timeout)
-        if acquired:
-            self._owner = get_ident()
-        return acquired
+        if not self._lock.acquire(timeout=timeout):
+            return False
+        if self._inside:
+            self._lock.release()
+            return False
+        self._inside = True
+        return True
 
     def release(self) -> None:
         """Let others in."""
