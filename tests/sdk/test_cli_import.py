@@ -175,7 +175,9 @@ def test_a_name_that_is_mistyped_makes_no_store(
 ) -> None:
     assert main(["import", "--store", store, str(tmp_path / "typo.json")]) == 1
 
-    assert "typo.json" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "typo.json" in said.err
+    assert said.out.splitlines()[-1] == "0 new events", "and names none"
     assert not list(tmp_path.iterdir())
 
 

@@ -59,7 +59,8 @@ def import_traces(
     prices = PriceBook(load_config(config).prices)
     files = [STDIN if str(file) == "-" else file for file in files]
     # A mistyped name must not leave an empty store behind: the report alone needs none on disk.
-    with closing(open_store(store if any(map(_readable, files)) else "memory:")) as opened:
+    place = store if any(map(_readable, files)) else ""
+    with closing(open_store(place or "memory:")) as opened:
         report = import_files(
             opened,
             files,
@@ -74,7 +75,7 @@ def import_traces(
     if as_json:
         output.write_json(asdict(report))
     else:
-        _say(report, store)
+        _say(report, place)
     if report.problems:
         raise typer.Exit(1)
 
@@ -83,7 +84,8 @@ def _readable(file: Path) -> bool:
     return not file.is_dir() and os.access(file, os.R_OK)
 
 
-def _say(report: ImportReport, store: str) -> None:
+def _say(report: ImportReport, place: str) -> None:
+    """Say what was read, and the store it is in, "" for none."""
     plural = output.plural
     read = f"{plural(report.files, 'file')}, {plural(report.spans_read, 'span')} read"
     found = ", ".join(
@@ -105,4 +107,5 @@ def _say(report: ImportReport, store: str) -> None:
     ]
     typer.echo(f"{read}: {found}" + (f" ({', '.join(marked)})" if marked else ""))
     known = f", {report.duplicates:,} known before" if report.duplicates else ""
-    typer.echo(f"{plural(report.new_events, 'new event')}{known}, in {store}")
+    where = f", in {place}" if place else ""
+    typer.echo(f"{plural(report.new_events, 'new event')}{known}{where}")
