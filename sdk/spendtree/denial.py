@@ -29,17 +29,20 @@ def budget_error(
     name: str,
     free: int | None = None,
     affordable: int | None = None,
+    limit: tuple[int, str] | None = None,
     advice: str = "",
     make: type[BudgetExceededError] | None = None,
 ) -> BudgetExceededError:
     """Return the error for a refusal: of the agent's own accounts, or of those above it.
 
-    `free` is what the caller may take, where that is more than what anybody may.
+    `free` is what the caller may take, where that is more than what anybody may; `limit` the output
+    tokens that were asked for, and where that limit comes from.
     """
     kind = kind_of(account)
     unused = (balance.cap or 0) - balance.spent - balance.presumed - balance.held
     if free is None:
         free = balance.free or 0
+    output_limit, source = limit or (None, "")
     if reason == "exhausted":
         advice = "; ".join(filter(None, (advice, next_budget(account))))
     return (make or ERRORS.get(kind, BudgetExceededError))(
@@ -54,6 +57,8 @@ def budget_error(
         held=to_usd(balance.held),
         reserved=to_usd(max(unused - free, 0)),
         affordable_output_tokens=affordable,
+        output_limit=output_limit,
+        output_limit_source=source,
         advice=advice,
     )
 

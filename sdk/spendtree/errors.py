@@ -85,7 +85,10 @@ class BudgetExceededError(SpendtreeError):
     customer or session meant), `reason` ("exhausted", or "busy" when the wait for open holds timed
     out), and in `Decimal` dollars `requested`, `free`, `cap`, `spent` (true and presumed), `held`,
     `reserved` (what other agents' reserved envelopes keep of a session).
-    `affordable_output_tokens` is what would still fit with the same input, when it is known.
+    `affordable_output_tokens` is what would still fit with the same input, when it is known;
+    `output_limit` the output tokens that were asked for, and `output_limit_source` where that limit
+    comes from: the request, an agent, the session, a price, the table of models, or the context
+    window.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class BudgetExceededError(SpendtreeError):
         held: Decimal,
         reserved: Decimal = Decimal(0),
         affordable_output_tokens: int | None = None,
+        output_limit: int | None = None,
+        output_limit_source: str = "",
         advice: str = "",
     ) -> None:
         self.account = account
@@ -115,6 +120,8 @@ class BudgetExceededError(SpendtreeError):
         self.held = held
         self.reserved = reserved
         self.affordable_output_tokens = affordable_output_tokens
+        self.output_limit = output_limit
+        self.output_limit_source = output_limit_source
         self.advice = advice
         super().__init__(self._message())
 
@@ -125,6 +132,8 @@ class BudgetExceededError(SpendtreeError):
             f"free {_usd(self.free)} of {_usd(self.cap)} "
             f"(spent {_usd(self.spent)}, held {_usd(self.held)}{reserved})"
         )
+        if self.output_limit is not None:
+            text += f"; output limit {self.output_limit} tokens ({self.output_limit_source})"
         if self.affordable_output_tokens is not None:
             text += f"; {self.affordable_output_tokens} output tokens would fit"
         return f"{text}; {self.advice}" if self.advice else text

@@ -26,6 +26,7 @@ BUSY_ADVICE = (
     "open holds did not settle in time: hold less (a smaller max_output_tokens), or wait longer "
     "(busy_timeout_seconds)"
 )
+NOT_WAITED = "it would fit once open holds settle: call again then, or let its policy `wait`"
 OWN_HOLD = (
     "the call around this one holds that money, and would only settle after it: end it first, or "
     "hold less there"
@@ -58,13 +59,18 @@ def degrade(
                 again = call.look_again(denial)
                 advice = NOT_IN_LOOP
         elif step.name in ENDS:
-            raise ENDS[step.name](call, denial, advice)
+            raise ENDS[step.name](call, denial, _advice_for(denial, advice))
         else:
             again = STEPS[step.name](call, denial, step)
         if again is None:
             return
         denial = again
-    raise call.denied(denial, advice)
+    raise call.denied(denial, _advice_for(denial, advice))
+
+
+def _advice_for(denial: Denial, waiting: str) -> str:
+    """Return what to say of waiting: nothing where the money is gone, whatever was tried before."""
+    return "" if denial.reason == "exhausted" else waiting or NOT_WAITED
 
 
 def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) -> Waits:

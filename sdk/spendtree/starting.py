@@ -45,6 +45,8 @@ def open_run(
         return reservation
     if tracker.mode_of(denial.account, run.context) == "enforce":
         advice = "the session has not that much free to reserve"
+        if denial.reason == "busy":
+            advice += ": start this agent again once open holds have settled"
         raise _refused(tracker, run, denial, advice, skipped=skipped)
     tracker.store.open(accounts, event, marks=marks)
     return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from spendtree.account import Denial, kind_of
 from spendtree.bound import Conversation, Learned, learn
 from spendtree.bound import input_tokens as bound_input_tokens
-from spendtree.call import refusing
+from spendtree.call import limits, refusing
 from spendtree.call.options import PURPOSE
 from spendtree.config import Step
 from spendtree.errors import (
@@ -27,6 +27,7 @@ from spendtree.money import PICO_MAX
 from spendtree.usage import TOKENS_MAX, Usage
 
 if TYPE_CHECKING:
+    from spendtree.pricing.limits import OutputLimit
     from spendtree.scope import Agent, Scope
     from spendtree.tracker import Spendtree
 
@@ -53,6 +54,12 @@ class Asking:
     _asking: Learned | None = None
     _reads: tuple[bytes, ...] = ()
     """The messages that were there when it was made; what is delivered later, a later one reads."""
+    takes_defaults = True
+    """The output limit of its agent or session holds where it names none."""
+    choices = 1
+    """How many answers it asks for, each of which may have the whole output limit."""
+    output_limit: "OutputLimit | None" = None
+    """The limit of each answer that it assumes, None where it was given one."""
     floor_tokens = 0
     """The least output that a clamp was content with, once one was tried."""
     _one_prompt = True
@@ -317,16 +324,15 @@ class Asking:
         self._data = {**(self._data or {}), "decisions": [*self.decisions, decision]}
 
     def _worst_case(self) -> int:
-        sheet, capped, run = self._sheet, self._capped, self._run
+        sheet, capped = self._sheet, self._capped
         if sheet is None:
             if capped or self._is_capped_elsewhere():
                 refusing.without_price(self)
             return 0
         inputs, outputs = self._asked
-        if outputs is None and run is not None:
-            outputs = run.max_output_tokens
         window = sheet.context_window if self._one_prompt else None
         if inputs is None and self._input is not None:
+            run = self._run
             learned = run.learned.get(self._request.model) if run is not None else None
             inputs = bound_input_tokens(
                 self._input, tokenizer=self.tracker.tokenizer, learned=learned, window=window
@@ -334,7 +340,8 @@ class Asking:
         if inputs is None or (window is not None and inputs > window):
             inputs = window
         if outputs is None:
-            outputs = sheet.max_output_tokens or window
+            self.output_limit = limit = limits.assume(self, sheet)
+            outputs = None if limit is None else limit.tokens * self.choices
         if inputs is None or outputs is None:
             if (capped or self._is_capped_elsewhere()) and self._is_enforced():
                 raise ConfigurationError(refusing.unbounded(self._request.model, inputs))

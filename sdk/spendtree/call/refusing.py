@@ -4,6 +4,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from spendtree.account import Balance, Denial, kind_of, rooms
+from spendtree.call import limits
 from spendtree.denial import budget_error
 from spendtree.errors import BudgetExceededError, UnknownPriceError
 from spendtree.event import Event, Kind
@@ -50,6 +51,9 @@ def error(
         if name == denial.account:
             balance, free = now, room
     call.tracker.record(_event(call, denial.reason, denial.account, denial.requested))
+    affordable = _affordable(call, denial.reason)
+    if affordable:
+        advice = "; ".join(filter(None, (limits.ways(call.model), advice)))
     return budget_error(
         denial.account,
         denial.reason,
@@ -57,7 +61,8 @@ def error(
         balance,
         name=call.tracker.name_of(denial.account, call.context),
         free=free,
-        affordable=_affordable(call, denial.reason),
+        affordable=affordable,
+        limit=limits.told(call),
         advice=advice,
         make=make,
     )
@@ -75,10 +80,10 @@ def would_deny(call: "Asking", over: tuple[str, ...], amount: int) -> None:
 
 def unbounded(model: str, inputs: int | None) -> str:
     """Return what to say of a call under a cap that nothing bounds."""
-    what = "input_tokens (or input=…)" if inputs is None else "max_output_tokens"
+    way_out = "give input_tokens (or input=…)" if inputs is None else limits.ways(model)
     return (
-        f"a call of {model!r} under a cap needs an upper bound: give {what}, or state "
-        f"context_window under `prices:` in spendtree.yaml"
+        f"a call of {model!r} under a cap needs an upper bound: {way_out}, or state "
+        f"context_window under `prices.{model}` in spendtree.yaml"
     )
 
 

@@ -26,6 +26,7 @@ from spendtree.config.readers import (
 from spendtree.config.sections import alerts, contract, metrics, plan, policy, prices, steps
 from spendtree.config.settings import (
     ACCOUNT_KINDS,
+    EVERY_AGENT,
     MODES,
     PERIODS,
     AgentSettings,
@@ -38,7 +39,12 @@ from spendtree.config.settings import (
 from spendtree.config.steps import STEP_NAMES
 from spendtree.errors import ConfigurationError
 
-SESSION: dict[str, Reader] = {"ceiling_usd": dollars, "warn_at": marks, "min_cost_usd": dollars}
+SESSION: dict[str, Reader] = {
+    "ceiling_usd": dollars,
+    "warn_at": marks,
+    "min_cost_usd": dollars,
+    "max_output_tokens": tokens,
+}
 
 AGENT: dict[str, Reader] = {
     "envelope_usd": dollars,
@@ -62,12 +68,20 @@ CUSTOMER: dict[str, Reader] = {**PAYER, "plan": text("the name of a plan")}
 
 PERIOD: dict[str, Reader] = {"customer_usd": dollars, "team_usd": dollars}
 
+
+def agents(place: Place, value: Any) -> dict[str, AgentSettings]:
+    """Read the settings of each role; what one does not say, "*" says for every agent."""
+    given = each(section(AGENT), "of agent roles")(place, value)
+    shared = given.get(EVERY_AGENT, {})
+    return {role: AgentSettings(**{**shared, **own}) for role, own in given.items()}
+
+
 SECTIONS: dict[str, Reader] = {
     "mode": one_of(MODES),
     "modes": section(dict.fromkeys(ACCOUNT_KINDS, one_of(MODES))),
     "busy_timeout_seconds": seconds,
     "session": section(SESSION, SessionSettings),
-    "agents": each(section(AGENT, AgentSettings), "of agent roles"),
+    "agents": agents,
     "customers": each(section(CUSTOMER, PayerSettings), "of customers"),
     "teams": each(section(PAYER, PayerSettings), "of teams"),
     "periods": section(dict.fromkeys(PERIODS, section(PERIOD, PeriodSettings))),

@@ -10,7 +10,13 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 from spendtree.config.place import Path
-from spendtree.config.settings import PERIODS, AgentSettings, Config, SessionSettings
+from spendtree.config.settings import (
+    EVERY_AGENT,
+    PERIODS,
+    AgentSettings,
+    Config,
+    SessionSettings,
+)
 from spendtree.config.steps import Step
 from spendtree.pricing import PriceBook, Rates, Sheet
 
@@ -36,7 +42,7 @@ def review(config: Config) -> list[Remark]:
 def _caps_above_the_ceiling(config: Config) -> Iterator[Remark]:
     ceiling = config.session.ceiling_usd
     for role, agent in config.agents.items():
-        for key, cap in _caps(agent):
+        for key, cap in _own_caps(config, role):
             if ceiling is not None and cap > ceiling:
                 text = f"{_usd(cap)} is above session.ceiling_usd, {_usd(ceiling)}"
                 yield Remark(("agents", role, key), f"{text}: that binds first")
@@ -45,7 +51,7 @@ def _caps_above_the_ceiling(config: Config) -> Iterator[Remark]:
 def _reserved_money(config: Config) -> Iterator[Remark]:
     reserved = {role: agent for role, agent in config.agents.items() if agent.reserved}
     for role, agent in reserved.items():
-        if agent.envelope_usd is None:
+        if agent.envelope_usd is None and not _inherits(config, role, "reserved"):
             text = "there is no envelope_usd here that could be reserved"
             yield Remark(("agents", role, "reserved"), text)
     total = sum((agent.envelope_usd or Decimal(0) for agent in reserved.values()), Decimal(0))
@@ -64,7 +70,7 @@ def _never_starts(config: Config) -> Iterator[Remark]:
         least = config.min_cost_for(role)
         own = agent.min_cost_usd is not None
         path: Path = ("agents", role, "min_cost_usd") if own else ("session", "min_cost_usd")
-        for key, cap in _caps(agent):
+        for key, cap in _own_caps(config, role) if not own else _caps(agent):
             if least > cap:
                 text = f"{_usd(least)} is above {key}, {_usd(cap)}: {role!r} can never start"
                 yield Remark(path, text)
@@ -74,7 +80,7 @@ def _marks_without_a_cap(config: Config) -> Iterator[Remark]:
     if config.session.warn_at != SessionSettings().warn_at and not _has_any_cap(config):
         yield Remark(("session", "warn_at"), "there is no cap in this configuration to warn about")
     for role, agent in config.agents.items():
-        if agent.warn_at and not _caps(agent):
+        if agent.warn_at and not _caps(agent) and not _inherits(config, role, "warn_at"):
             text = "warns of nothing: neither envelope_usd nor max_cost_usd is given here"
             yield Remark(("agents", role, "warn_at"), text)
     for section, kind, name in _payers(config):
@@ -118,6 +124,49 @@ def _fallbacks_without_a_price(config: Config) -> Iterator[Remark]:
             yield Remark((*path, "fallback", "model"), f"{text}; add it under `prices`")
 
 
+def _limits_without_a_price(config: Config) -> Iterator[Remark]:
+    book = PriceBook(config.prices)
+    for model, provider in _priced_models(config):
+        if not book.is_own(model, provider) and book.sheet(model, provider) is None:
+            text = "states limits only, and the catalogue knows no price: add the prices"
+            yield Remark(("prices", model), text)
+
+
+def _models_held_at_their_window(config: Config) -> Iterator[Remark]:
+    """Name the models of which a call without an output limit holds the whole window."""
+    if not _has_any_cap(config) or default_limit(config) is not None:
+        return
+    book = PriceBook(config.prices)
+    named = [(("prices", model), model, provider) for model, provider in _priced_models(config)]
+    for path, step in _steps(config):
+        if step.name == "fallback":
+            named.append(((*path, "fallback", "model"), step.model, step.provider))
+    for where, model, provider in named:
+        window = held_window(book, model, provider)
+        if window is not None:
+            text = f"a call that names no output limit holds the whole context window, {window:,}"
+            way_out = f"give prices.{model}.max_output_tokens or session.max_output_tokens"
+            yield Remark(where, f"{text} tokens of {model!r}; {way_out}")
+
+
+def default_limit(config: Config) -> int | None:
+    """Return the output limit of calls that name none, None where there is none for all."""
+    return config.session.max_output_tokens or config.agent(EVERY_AGENT).max_output_tokens
+
+
+def held_window(book: PriceBook, model: str, provider: str = "") -> int | None:
+    """Return the window that a call holds which names no output limit, None if it holds less."""
+    sheet = book.sheet(model, provider)
+    if sheet is None or sheet.context_window is None or not _bills_output(sheet):
+        return None
+    return None if book.output_limit(model, provider) else sheet.context_window
+
+
+def _bills_output(sheet: Sheet) -> bool:
+    """Tell whether a model writes anything: one that only embeds or ranks does not."""
+    return any(tier.rates.output for listing in sheet.listings for tier in listing.tiers)
+
+
 def _prices_beside_the_catalogue(config: Config) -> Iterator[Remark]:
     own, catalogue = PriceBook(config.prices), PriceBook()
     for model, price in config.prices.items():
@@ -152,13 +201,19 @@ def _rates(sheet: Sheet | None) -> Rates | None:
     return sheet.listings[0].tiers[0].rates
 
 
+def _priced_models(config: Config) -> Iterator[tuple[str, str]]:
+    """Iterate over the models under `prices`, each with the provider that it is meant for."""
+    for model, price in config.prices.items():
+        yield model, str(price.get("provider", ""))
+
+
 def _steps(config: Config) -> Iterator[tuple[Path, Step]]:
     """Iterate over all steps of policies, with where they stand."""
     for name, steps in config.policies.items():
         for index, step in enumerate(steps):
             yield ("policies", name, index), step
     for role, agent in config.agents.items():
-        if isinstance(agent.policy, tuple):
+        if isinstance(agent.policy, tuple) and not _inherits(config, role, "policy"):
             for index, step in enumerate(agent.policy):
                 yield ("agents", role, "policy", index), step
 
@@ -186,6 +241,20 @@ def _caps(agent: AgentSettings) -> list[tuple[str, Decimal]]:
     return [(key, cap) for key, cap in caps if cap is not None]
 
 
+def _own_caps(config: Config, role: str) -> list[tuple[str, Decimal]]:
+    """Return the caps that a role does not have from the defaults of every agent."""
+    caps = _caps(config.agent(role))
+    return [(key, cap) for key, cap in caps if not _inherits(config, role, key)]
+
+
+def _inherits(config: Config, role: str, key: str) -> bool:
+    """Tell whether a role has a setting from the defaults of every agent, where it is reviewed."""
+    shared = config.agents.get(EVERY_AGENT)
+    if shared is None or role == EVERY_AGENT:
+        return False
+    return bool(getattr(config.agent(role), key) == getattr(shared, key))
+
+
 def _usd(dollars: Decimal) -> str:
     """Return an exact amount with at least its cents."""
     places = max(2, -int(dollars.as_tuple().exponent))
@@ -201,5 +270,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Remark]], ...] = (
     _budgets_that_never_bind,
     _policies_nobody_names,
     _fallbacks_without_a_price,
+    _limits_without_a_price,
+    _models_held_at_their_window,
     _prices_beside_the_catalogue,
 )

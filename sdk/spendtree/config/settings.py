@@ -33,12 +33,14 @@ class SessionSettings:
     """What holds for every session that says nothing else.
 
     `ceiling_usd` is its cap; a session starts only if at least `min_cost_usd` of it is free.
-    `warn_at` are the marks of every account that has none of its own.
+    `warn_at` are the marks of every account that has none of its own. `max_output_tokens` is the
+    output limit of its calls that name none and whose agent has none.
     """
 
     ceiling_usd: Decimal | None = None
     warn_at: Marks = (Decimal("0.8"),)
     min_cost_usd: Decimal = NOTHING
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,9 @@ class MetricsSettings:
     birth_hold_seconds: float = 60.0
 
 
+EVERY_AGENT = "*"
+"""The name under which `agents` has the defaults of every agent."""
+
 NO_LIMITS = AgentSettings()
 NOBODY = PayerSettings()
 NO_PERIOD = PeriodSettings()
@@ -156,8 +161,14 @@ class Config:
     alerts: AlertSettings = AlertSettings()
 
     def agent(self, role: str) -> AgentSettings:
-        """Return the settings of a role; one that is not configured has no limits."""
-        return self.agents.get(role, NO_LIMITS)
+        """Return the settings of a role: its own, else those of every agent ("*").
+
+        Where neither is configured there are no limits, nor are there outside any agent (the role
+        ""). A role's own settings already have the defaults of every agent in them (`loading`).
+        """
+        if not role:
+            return NO_LIMITS
+        return self.agents.get(role) or self.agents.get(EVERY_AGENT, NO_LIMITS)
 
     def payer(self, kind: Literal["customer", "team"], name: str) -> PayerSettings:
         """Return the settings of a customer or team; one that is not configured has none."""

@@ -53,6 +53,8 @@ class ClientCall(Call):
 
     def _worst_case(self) -> int:
         """Return what the dearest of the models costs that the provider may ask."""
+        if not self.asked.fallbacks:
+            return super()._worst_case()
         request, sheet, limits = self._request, self._sheet, self._asked
         dearest = 0
         for model, limit in self.asked.fallbacks:
@@ -62,6 +64,7 @@ class ClientCall(Call):
             dearest = max(dearest, super()._worst_case())
         # The model that is asked goes last: the bounds that stay are its own.
         self._request, self._sheet, self._asked = request, sheet, limits
+        self.output_limit = None
         return max(dearest, super()._worst_case())
 
 
@@ -98,12 +101,6 @@ class Asked:
     def call(self) -> ClientCall:
         """Return the call of one attempt, to enter."""
         limit, endpoint = self._limit, self.endpoint
-        run = None if self._scope is None else self._scope._run
-        if limit is None and run is not None and not self._is_raw:
-            limit = run.max_output_tokens
-        if limit is None and (self.choices > 1 or self._is_raw):
-            sheet = self._tracker.prices.sheet(self.model, self.provider)
-            limit = (sheet.max_output_tokens or sheet.context_window) if sheet else None
         tokens = None if limit is None else limit * self.choices
         content = {key: each for key, each in self.body.items() if key not in bound.NO_INPUT}
         if endpoint.embeds:
@@ -119,6 +116,8 @@ class Asked:
             max_output_tokens=tokens,
         )
         call.asked = self
+        call.choices = self.choices
+        call.takes_defaults = not self._is_raw
         if endpoint.embeds or self._prompts > 1:
             call._one_prompt = False
         return call
@@ -155,16 +154,27 @@ class Asked:
     def _limit_to_send(self, call: ClientCall) -> int | None:
         """Return the output limit of each choice, None where what the user sent says it.
 
-        A limit that is only the context window is not sent: a provider refuses one above what its
-        model can write, and the model cannot write more anyway.
+        An assumed limit is not sent where it may be above what the model can write, which a
+        provider refuses: the context window, and what the sources of the table dispute. Nor where
+        it might not fit into the window together with the prompt.
         """
         granted = call.max_output_tokens
         if granted is None or not self.takes_limit:
             return None
         limit = granted // self.choices
-        if limit == self._limit or (self._limit is None and limit == _window(call)):
+        if limit == self._limit or (limit == _assumed(call) and not self._sends_assumed(call)):
             return None
         return limit
+
+    def _sends_assumed(self, call: ClientCall) -> bool:
+        limit, sheet = call.output_limit, call._sheet
+        if limit is None or limit.kind != "table":
+            return limit is not None and limit.is_sent
+        # It is that of one model, and would hold for all of them.
+        if not limit.is_sent or self.fallbacks:
+            return False
+        window = None if sheet is None else sheet.context_window
+        return window is None or (call.input_tokens or 0) + limit.tokens <= window
 
     def _key_to_add(self, call: ClientCall) -> str:
         key = self.endpoint.limit_for
@@ -245,6 +255,5 @@ def _asks_usage(body: Mapping[str, Any]) -> bool:
     return isinstance(told, Mapping) and told.get("include_usage") is True
 
 
-def _window(call: ClientCall) -> int | None:
-    sheet = call._sheet
-    return None if sheet is None or sheet.max_output_tokens else sheet.context_window
+def _assumed(call: ClientCall) -> int | None:
+    return None if call.output_limit is None else call.output_limit.tokens

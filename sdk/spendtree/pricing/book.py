@@ -18,7 +18,7 @@ What is not found is unknown: None, never zero.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spendtree.errors import ConfigurationError, MoneyError
 from spendtree.money import to_pico
@@ -28,10 +28,11 @@ from spendtree.usage import TOKENS_MAX
 
 if TYPE_CHECKING:
     from spendtree.pricing.catalogue import Catalogue
+    from spendtree.pricing.limits import LimitTable, OutputLimit
 
 OWN_KEYS: dict[str, str] = {
-    "input_usd_per_mtok": "dollars per million tokens of input; required",
-    "output_usd_per_mtok": "dollars per million tokens of output; required",
+    "input_usd_per_mtok": "dollars per million tokens of input; required with any other price",
+    "output_usd_per_mtok": "dollars per million tokens of output; required with any other price",
     "cache_read_usd_per_mtok": "of input read from a cache; as input if missing",
     "cache_write_usd_per_mtok": "of input written to a cache; as input if missing",
     "cache_write_1h_usd_per_mtok": "of input written for an hour; as cache_write if missing",
@@ -41,6 +42,9 @@ OWN_KEYS: dict[str, str] = {
     "provider": "the only provider that this price is meant for",
 }
 """What an own price may say under `prices: {<model>: …}`."""
+
+LIMIT_KEYS = ("context_window", "max_output_tokens")
+"""What may stand there without a price: the catalogue's price holds then."""
 
 _CACHE_LIMIT = 10_000  # names come from traces, too: they must not fill the memory
 
@@ -57,11 +61,15 @@ class PriceBook:
     def __init__(self, prices: Mapping[str, Any] | None = None) -> None:
         if prices is not None and not isinstance(prices, Mapping):
             raise ConfigurationError(f"prices: {prices!r} is no mapping of models to prices")
-        self._own = {model: _own_sheet(model, price) for model, price in (prices or {}).items()}
+        given = (prices or {}).items()
+        self._limits = {m: _own_limits(m, each) for m, each in given if _states_only_limits(each)}
+        self._own = {m: _own_sheet(m, each) for m, each in given if m not in self._limits}
         self._sheets: dict[tuple[str, str], Sheet | None] = {}
+        self._outputs: dict[tuple[str, str], OutputLimit | None] = {}
         self._providers: dict[str, str] = {}
         self._answered: dict[tuple[str, str, str], Sheet | None] = {}
         self._catalogue: Catalogue | None = None
+        self._table: LimitTable | None = None
 
     def sheet(self, model: str, provider: str = "") -> Sheet | None:
         """Return the price sheet of a model, None if its price is unknown."""
@@ -69,10 +77,27 @@ class PriceBook:
             return self._sheets[model, provider]
         except KeyError:
             pass
-        sheet = self._own_price(model, provider) or self._load().sheet(model, provider)
+        sheet = self._own_price(model, provider) or self._listed(model, provider)
         if len(self._sheets) >= _CACHE_LIMIT:
             self._sheets.clear()
         return self._sheets.setdefault((model, provider), sheet)
+
+    def output_limit(self, model: str, provider: str = "") -> "OutputLimit | None":
+        """Return the most output tokens of a model, None if nobody states less than its window.
+
+        An own one (`max_output_tokens`), else the table's, which is read when it is first needed.
+        """
+        try:
+            return self._outputs[model, provider]
+        except KeyError:
+            pass
+        if len(self._outputs) >= _CACHE_LIMIT:
+            self._outputs.clear()
+        return self._outputs.setdefault((model, provider), self._output_limit(model, provider))
+
+    def is_own(self, model: str, provider: str = "") -> bool:
+        """Tell whether a model's price is an own one."""
+        return self._own_key(self._own, model, provider) is not None
 
     def answered(self, asked: str, model: str, provider: str = "") -> Sheet | None:
         """Return the price sheet of a call that one model was asked and another answered.
@@ -118,14 +143,55 @@ class PriceBook:
         return is_api(host) or bool(self._load().provider_at(f"https://{host}{path}"))
 
     def _own_price(self, model: str, provider: str) -> Sheet | None:
+        own = self._own_key(self._own, model, provider)
+        if own is None:
+            return None
+        sheet = self._own[own.model]
+        return replace(sheet, provider=own.provider or sheet.provider)
+
+    def _listed(self, model: str, provider: str) -> Sheet | None:
+        """Return the catalogue's sheet, with the user's own limits where there are some."""
+        sheet = self._load().sheet(model, provider)
+        own = self._own_key(self._limits, model, provider)
+        if sheet is None or own is None:
+            return sheet
+        limits = self._limits[own.model]
+        window = limits.context_window or sheet.context_window
+        return replace(sheet, context_window=window, max_output_tokens=limits.max_output_tokens)
+
+    def _own_key(
+        self, entries: "Mapping[str, Sheet | _Limits]", model: str, provider: str
+    ) -> "_OwnKey | None":
+        """Find under which name a model has an own entry, None if it has none."""
         named = canonical(provider)
         told, short = read_model(model)
-        if model not in self._own and is_named(told) and named in ("", canonical(told)):
+        if model not in entries and is_named(told) and named in ("", canonical(told)):
             model, named = short, canonical(told)
-        sheet = self._own.get(model)
-        if sheet is None or (named and sheet.provider not in ("", named)):
+        entry = entries.get(model)
+        if entry is None or (named and entry.provider not in ("", named)):
             return None
-        return replace(sheet, provider=named or sheet.provider)
+        return _OwnKey(model, named)
+
+    def _output_limit(self, model: str, provider: str) -> "OutputLimit | None":
+        from spendtree.pricing import limits  # noqa: PLC0415 - only who names no limit asks
+
+        sheet = self.sheet(model, provider)
+        if sheet is None:
+            return None
+        if sheet.max_output_tokens is not None:
+            own = self._own_key(self._own, model, provider) or self._own_key(
+                self._limits, model, provider
+            )
+            where = f"`prices.{own.model if own else model}.max_output_tokens`"
+            return limits.OutputLimit(sheet.max_output_tokens, "prices", where)
+        identity = self._load().identify(model, provider)
+        if identity is None:
+            return None
+        if self._table is None:
+            self._table = limits.load_table()
+        found = self._table.find(identity)
+        window = sheet.context_window
+        return None if found is None or (window and found.tokens >= window) else found
 
     def _load(self) -> "Catalogue":
         if self._catalogue is None:
@@ -136,20 +202,51 @@ class PriceBook:
         return self._catalogue
 
 
-def _own_sheet(model: str, price: Any) -> Sheet:
+class _Limits(NamedTuple):
+    """What an own entry without a price states."""
+
+    provider: str
+    context_window: int | None
+    max_output_tokens: int | None
+
+
+class _OwnKey(NamedTuple):
+    """The name under which an own entry stands, and the provider that was asked for."""
+
+    model: str
+    provider: str
+
+
+def _states_only_limits(price: Any) -> bool:
+    stated = set(price) - {"provider"} if isinstance(price, Mapping) else set()
+    return bool(stated) and stated <= set(LIMIT_KEYS)
+
+
+def _own_limits(model: str, price: Mapping[str, Any]) -> _Limits:
     where = f"prices.{model}"
+    provider = _own_provider(where, model, price)
+    return _Limits(provider, *(_tokens(where, price, key) for key in LIMIT_KEYS))
+
+
+def _own_provider(where: str, model: str, price: Mapping[str, Any]) -> str:
+    """Return the provider that an own entry is meant for, "" if for any."""
     if not isinstance(model, str) or not model:
         raise ConfigurationError(f"{where}: the name of a model must be text, not {model!r}")
+    provider = price.get("provider", "")
+    if "provider" in price and not (isinstance(provider, str) and provider.strip()):
+        raise ConfigurationError(f"{where}.provider: {provider!r} is no name; leave it out for any")
+    return canonical(provider)
+
+
+def _own_sheet(model: str, price: Any) -> Sheet:
+    where = f"prices.{model}"
     if not isinstance(price, Mapping):
         raise ConfigurationError(f"{where}: {price!r} is no mapping; {_allowed()}")
     for key in price:
         if key not in OWN_KEYS:
             raise ConfigurationError(f"{where}.{key}: unknown (value {price[key]!r}); {_allowed()}")
-    provider = price.get("provider", "")
-    if "provider" in price and not (isinstance(provider, str) and provider.strip()):
-        raise ConfigurationError(f"{where}.provider: {provider!r} is no name; leave it out for any")
     return Sheet(
-        provider=canonical(provider),
+        provider=_own_provider(where, model, price),
         model=model,
         listings=(Listing((Tier(-1, _own_rates(where, price)),)),),
         context_window=_tokens(where, price, "context_window"),

@@ -22,6 +22,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
+from spendtree.pricing.limits import Identity, names_of
 from spendtree.pricing.providers import canonical, is_unlisted, read_model
 from spendtree.pricing.sheet import Listing, Rates, Sheet, Tier
 
@@ -56,6 +57,25 @@ class Catalogue:
         """
         found = self._find(model, provider)
         return sheet_of(*found) if found else None
+
+    def identify(self, model: str, provider: str = "") -> Identity | None:
+        """Return which model a name means, None if the catalogue does not know it."""
+        found = self._find(model, provider)
+        if found is None:
+            return None
+        seller, info = found
+        told, short = read_model(model)
+        is_told_by_name = self._provider(told) is seller
+        return Identity(
+            seller.id,
+            names_of(model, short if is_told_by_name else model, info.id),
+            is_told_by_name or self._provider(provider) is seller,
+        )
+
+    def context_window(self, model: str, provider: str = "") -> int | None:
+        """Return a model's context window in tokens, None if the catalogue does not know it."""
+        found = self._find(model, provider)
+        return found[1].context_window if found else None
 
     @property
     def timestamp(self) -> int | None:

@@ -18,6 +18,9 @@ from spendtree.store.database import APPLICATION_ID, FOREIGN, schema_steps, tran
 WAIT_SECONDS = 5.0
 FAULTS_SHOWN = 5
 
+MODELS_MAX = 1000
+"""Names come from traces, too; nobody reads about more."""
+
 
 class Held(NamedTuple):
     """Open holds of one process: how many, their pico-dollars, since when (microseconds).
@@ -49,6 +52,13 @@ class Unpriced(NamedTuple):
     calls: int
 
 
+class Called(NamedTuple):
+    """A model that calls were recorded of, and the provider that they named."""
+
+    provider: str
+    model: str
+
+
 class Health(NamedTuple):
     """One store's state; `faults` are what SQLite's quick check found, () if nothing.
 
@@ -64,6 +74,7 @@ class Health(NamedTuple):
     held: tuple[Held, ...] = ()
     strays: tuple[Stray, ...] = ()
     unpriced: tuple[Unpriced, ...] = ()
+    called: tuple[Called, ...] = ()
 
 
 def examine(path: str) -> Health:
@@ -106,6 +117,7 @@ def _look(connection: sqlite3.Connection, path: str) -> Health:
         _held(connection),
         _strays(connection),
         _unpriced(connection),
+        _called(connection),
     )
 
 
@@ -143,3 +155,11 @@ def _unpriced(connection: sqlite3.Connection) -> tuple[Unpriced, ...]:
         (Kind.CALL,),
     )
     return tuple(Unpriced(*row) for row in rows)
+
+
+def _called(connection: sqlite3.Connection) -> tuple[Called, ...]:
+    rows = connection.execute(
+        "SELECT DISTINCT provider, model FROM request WHERE model <> '' "
+        f"AND purpose <> 'message' ORDER BY model, provider LIMIT {MODELS_MAX}"
+    )
+    return tuple(Called(*row) for row in rows)

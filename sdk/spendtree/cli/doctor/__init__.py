@@ -10,7 +10,7 @@ from rich.text import Text
 from spendtree.cli import output
 from spendtree.cli.doctor import clients, installation, recorded, storage
 from spendtree.cli.doctor.finding import LEVELS, Finding, Section
-from spendtree.cli.doctor.surroundings import configuration, exporter, prices
+from spendtree.cli.doctor.surroundings import configuration, exporter, limits, prices
 
 __all__ = ["doctor"]
 
@@ -62,6 +62,7 @@ def examine(store: str, config: Path | None, module: str) -> list[Section]:
         stored,
         *([] if health is None else [recorded.look(health), exporter(store)]),
         prices(),
+        *([] if health is None else [limits(config, health)]),
         configuration(config),
     ]
 

@@ -1,18 +1,22 @@
 """What stands around a store: its exporter, the price list, the configuration."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from spendtree.cli import output
 from spendtree.cli.doctor.finding import Section
-from spendtree.config import locate_config
-from spendtree.config.review import review
+from spendtree.config import Config, locate_config
+from spendtree.config.review import default_limit, held_window, review
 from spendtree.config.thresholds import THRESHOLDS
 from spendtree.errors import ConfigurationError
 from spendtree.pricing import PriceBook
+from spendtree.store.health import Called, Health
 from spendtree.tree import iso
 
 DAY_SECONDS = 86_400
+
+MODELS_SHOWN = 5
 
 
 def exporter(store: str) -> Section:
@@ -72,3 +76,45 @@ def configuration(file: Path | None) -> Section:
     for remark in remarks:
         section.warn(remark, f"see `spendtree check {file}`")
     return section
+
+
+def limits(file: Path | None, health: Health) -> Section:
+    """Look which models that were called are held at their whole context window."""
+    section = Section(name="limits", title="Output limits")
+    config = _readable(file)
+    windows = _windows(config, health.called)
+    section.facts = {
+        "default": default_limit(config),
+        "held_at_window": [
+            {"provider": each.provider, "model": each.model, "context_window": window}
+            for each, window in windows.items()
+        ],
+    }
+    if section.facts["default"] is not None:
+        section.ok(f"calls that name none have {section.facts['default']:,} tokens")
+    elif not windows:
+        section.ok("every model that was called has one that is smaller than its context window")
+    else:
+        told = [f"{each.model} ({window:,} tokens)" for each, window in windows.items()]
+        more = len(told) - MODELS_SHOWN
+        names = ", ".join(told[:MODELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        section.note(
+            f"held at the whole context window where a call names no output limit: {names}",
+            "give max_output_tokens in the request, session.max_output_tokens, or "
+            "prices.NAME.max_output_tokens",
+        )
+    return section
+
+
+def _windows(config: Config, called: Sequence[Called]) -> dict[Called, int]:
+    book = PriceBook(config.prices)
+    found = {each: held_window(book, each.model, each.provider) for each in called}
+    return {each: window for each, window in found.items() if window is not None}
+
+
+def _readable(file: Path | None) -> Config:
+    """Return the configuration, the defaults where it cannot be read: `configuration` says so."""
+    try:
+        return Config() if file is None else locate_config(file)[0]
+    except (ConfigurationError, OSError):
+        return Config()
