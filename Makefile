@@ -26,7 +26,7 @@ MINUTES ?= 10
 PROMETHEUS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stack test lowest test-render check bench chaos soak fmt clean
+.PHONY: help setup demo stack test lowest test-render check bench chaos soak facts fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ chaos: setup ## spend one budget from 200 agents while calls fail and processes 
 
 soak: setup $(STAMPS)/programs ## let Prometheus scrape a busy exporter (MINUTES=10 PROMETHEUS=paths)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(PROMETHEUS)
+
+facts: setup ## make the table of models' largest outputs anew, from public lists (needs the network)
+	$(BIN)/python -m facts
 
 fmt: setup ## format, and fix what the linter can
 	$(BIN)/ruff check --fix .

@@ -389,3 +389,25 @@ def test_what_a_module_instruments_is_seen_once_it_is_imported(
     finally:
         uninstrument("openai")
     assert tracked["instrumented"] == ["openai"]
+
+
+def test_models_that_are_held_at_their_whole_window_are_named(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    windowed = {**PRICES["m"], "context_window": 5000}
+    tracker = Spendtree("sqlite:///spendtree.db", {"prices": {"m": windowed}})
+    spend(tracker)
+    spend(tracker, "gpt-4o")
+    own = tmp_path / "own.yaml"
+    own.write_text(json.dumps({"prices": {"m": windowed}}))
+
+    report = examined(capsys, "--config", str(own))
+
+    assert report["prices"]["held_at_window"] == [
+        {"provider": "", "model": "m", "context_window": 5000}
+    ]
+    notes = told(report, "prices", "note")
+    assert any("m (5,000 tokens)" in text and "gpt-4o" not in text for text in notes)
+
+    own.write_text(json.dumps({"prices": {"m": windowed}, "session": {"max_output_tokens": 100}}))
+    assert examined(capsys, "--config", str(own))["prices"]["held_at_window"] == []

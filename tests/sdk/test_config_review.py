@@ -151,6 +151,41 @@ ODD: dict[str, tuple[dict[str, Any], Remark]] = {
     ),
 }
 
+CAP: dict[str, Any] = {"session": {"ceiling_usd": 1}}
+WINDOWED: dict[str, Any] = {
+    "input_usd_per_mtok": 1,
+    "output_usd_per_mtok": 2,
+    "context_window": 90_000,
+}
+
+ODD |= {
+    "a model that is held at its window": (
+        {**CAP, "prices": {"own": WINDOWED}},
+        Remark(
+            ("prices", "own"),
+            "a call that names no output limit holds the whole context window, 90,000 tokens of "
+            "'own'; give prices.own.max_output_tokens or session.max_output_tokens",
+        ),
+    ),
+    "limits of a model that has no price": (
+        {"prices": {"own": {"max_output_tokens": 5}}},
+        Remark(
+            ("prices", "own"),
+            "states limits only, and the catalogue knows no price: add the prices",
+        ),
+    ),
+    "a default of every agent, once": (
+        {
+            "session": {"ceiling_usd": 1},
+            "agents": {"*": {"max_cost_usd": 2}, "a": {"envelope_usd": "0.5"}, "b": {}},
+        },
+        Remark(
+            ("agents", "*", "max_cost_usd"),
+            "$2.00 is above session.ceiling_usd, $1.00: that binds first",
+        ),
+    ),
+}
+
 FINE: dict[str, dict[str, Any]] = {
     "nothing at all": {},
     "envelopes that sum above the ceiling": {
@@ -190,6 +225,25 @@ FINE: dict[str, dict[str, Any]] = {
                 "max_output_tokens": 16_384,
             }
         }
+    },
+    "a window where a default limits all calls": {
+        "session": {"ceiling_usd": 1, "max_output_tokens": 500},
+        "prices": {"own": WINDOWED},
+    },
+    "a window where a default limits every agent": {
+        **CAP,
+        "agents": {"*": {"max_output_tokens": 500}},
+        "prices": {"own": WINDOWED},
+    },
+    "a window with a limit": {**CAP, "prices": {"own": {**WINDOWED, "max_output_tokens": 500}}},
+    "a window that the table's limit is below": {
+        **CAP,
+        "prices": {"gpt-4o": {"context_window": 100_000}},
+    },
+    "a window where nothing has a cap": {"prices": {"own": WINDOWED}},
+    "a model that writes nothing": {
+        **CAP,
+        "prices": {"own": {**WINDOWED, "output_usd_per_mtok": 0}},
     },
     "a model that is free of charge": {
         "prices": {"gpt-4o": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}}

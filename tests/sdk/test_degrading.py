@@ -657,3 +657,79 @@ def test_a_policy_does_not_make_an_unknown_price_known() -> None:
     with tracker.session(ceiling="1"), tracker.agent("a") as run:
         with pytest.raises(UnknownPriceError), run.call("nobody-knows", **TWO_CENTS):
             pass
+
+
+# What is said of waiting.
+
+
+def test_a_call_that_waited_for_nothing_is_not_advised_to_wait_longer() -> None:
+    """While it waited the open calls spent the money: no wait brings it back."""
+    tracker = made("wait", "refuse")
+    with tracker.session(ceiling="0.03"), tracker.agent("a") as run:
+        first = run.call("m", **TWO_CENTS).__enter__()
+        refused: list[BudgetExceededError] = []
+
+        def wait() -> None:
+            try:
+                spend(run)
+            except BudgetExceededError as error:
+                refused.append(error)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        until(lambda: bool(tracker.lines))
+        first.record(Usage(1000, 1000))
+        first.__exit__(None, None, None)
+        waiter.join(timeout=30)
+
+    (error,) = refused
+    assert error.reason == "exhausted"
+    assert "wait" not in str(error)
+    assert "settle" not in str(error)
+
+
+def test_advice_of_a_step_that_was_left_behind_is_not_given() -> None:
+    """It waited for a busy session, then fell back to a model that could never be paid."""
+    dear = {"input_usd_per_mtok": "100", "output_usd_per_mtok": "100"}
+    policy = [{"wait": {"seconds": 0}}, {"fallback": {"model": "dear"}}, "refuse"]
+    tracker = Spendtree(
+        "memory:", {"prices": {**PRICES, "dear": dear}, "agents": {"a": {"policy": policy}}}
+    )
+    with tracker.session(ceiling="0.03"), tracker.agent("a") as run:
+        with run.call("m", **TWO_CENTS) as first:
+            first.record(Usage(10, 10))
+
+            def other() -> str:
+                with pytest.raises(BudgetExceededError) as refused:
+                    spend(run)
+                return f"{refused.value.reason}: {refused.value}"
+
+            with spendtree.ThreadPoolExecutor() as pool:
+                said = pool.submit(other).result(timeout=30)
+
+    assert said.startswith("exhausted")
+    assert "settle" not in said
+    assert "busy_timeout_seconds" not in said
+
+
+@pytest.mark.parametrize("policy", [["refuse"], [{"wait": {"seconds": 0}}, "refuse"]])
+def test_a_busy_refusal_says_that_waiting_can_help(policy: list[Any]) -> None:
+    tracker = made(*policy)
+    with tracker.session(ceiling="0.03"), tracker.agent("a") as run:
+        first = run.call("m", **TWO_CENTS).__enter__()
+        said: list[str] = []
+
+        def other() -> None:
+            with pytest.raises(BudgetExceededError) as refused:
+                spend(run)
+            said.append(f"{refused.value.reason}: {refused.value}")
+
+        thread = threading.Thread(target=run.bind(other))
+        thread.start()
+        thread.join(timeout=30)
+        first.record(Usage(10, 10))
+        first.__exit__(None, None, None)
+
+    assert said[0].startswith("busy")
+    assert "settle" in said[0]
+    assert "wait" in said[0]

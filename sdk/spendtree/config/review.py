@@ -41,7 +41,7 @@ def review(config: Config) -> list[Remark]:
 
 def _caps_above_the_ceiling(config: Config) -> Iterator[Remark]:
     ceiling = config.session.ceiling_usd
-    for role, agent in config.agents.items():
+    for role in config.agents:
         for key, cap in _own_caps(config, role):
             if ceiling is not None and cap > ceiling:
                 text = f"{_usd(cap)} is above session.ceiling_usd, {_usd(ceiling)}"
@@ -137,7 +137,9 @@ def _models_held_at_their_window(config: Config) -> Iterator[Remark]:
     if not _has_any_cap(config) or default_limit(config) is not None:
         return
     book = PriceBook(config.prices)
-    named = [(("prices", model), model, provider) for model, provider in _priced_models(config)]
+    named: list[tuple[Path, str, str]] = [
+        (("prices", model), model, provider) for model, provider in _priced_models(config)
+    ]
     for path, step in _steps(config):
         if step.name == "fallback":
             named.append(((*path, "fallback", "model"), step.model, step.provider))

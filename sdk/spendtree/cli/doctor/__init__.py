@@ -10,7 +10,7 @@ from rich.text import Text
 from spendtree.cli import output
 from spendtree.cli.doctor import clients, installation, recorded, storage
 from spendtree.cli.doctor.finding import LEVELS, Finding, Section
-from spendtree.cli.doctor.surroundings import configuration, exporter, limits, prices
+from spendtree.cli.doctor.surroundings import configuration, exporter, prices
 
 __all__ = ["doctor"]
 
@@ -61,8 +61,7 @@ def examine(store: str, config: Path | None, module: str) -> list[Section]:
         clients.look(module),
         stored,
         *([] if health is None else [recorded.look(health), exporter(store)]),
-        prices(),
-        *([] if health is None else [limits(config, health)]),
+        prices(config, health),
         configuration(config),
     ]
 

@@ -38,14 +38,20 @@ def exporter(store: str) -> Section:
     return section
 
 
-def prices() -> Section:
-    """Look at the price list's age."""
+def prices(file: Path | None, health: Health | None) -> Section:
+    """Look at the price list's age, and at models whose calls hold their whole context window."""
     section = Section(name="prices", title="Prices")
+    _age(section)
+    _limits(section, _readable(file), () if health is None else health.called)
+    return section
+
+
+def _age(section: Section) -> None:
     timestamp = PriceBook().catalogue_timestamp
     section.facts = {"timestamp": None, "age_days": None}
     if timestamp is None:
         section.note("nobody knows how old the price list is", "pip install -U genai-prices")
-        return section
+        return
     age = max(time.time() - timestamp, 0)
     days = int(age // DAY_SECONDS)
     section.facts = {"timestamp": iso(timestamp * 1_000_000), "age_days": days}
@@ -55,7 +61,24 @@ def prices() -> Section:
         section.warn(text, "pip install -U genai-prices")
     else:
         section.ok(text)
-    return section
+
+
+def _limits(section: Section, config: Config, called: Sequence[Called]) -> None:
+    """Name the models that were called and hold their whole window where no limit is given."""
+    windows = {} if default_limit(config) is not None else _windows(config, called)
+    section.facts["held_at_window"] = [
+        {"provider": each.provider, "model": each.model, "context_window": window}
+        for each, window in windows.items()
+    ]
+    if windows:
+        told = [f"{each.model} ({window:,} tokens)" for each, window in windows.items()]
+        more = len(told) - MODELS_SHOWN
+        names = ", ".join(told[:MODELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        section.note(
+            f"held at the whole context window where a call names no output limit: {names}",
+            "give max_output_tokens in the request, session.max_output_tokens, or "
+            "prices.NAME.max_output_tokens",
+        )
 
 
 def configuration(file: Path | None) -> Section:
@@ -75,34 +98,6 @@ def configuration(file: Path | None) -> Section:
     section.ok(f"{file} is valid, mode {config.mode}")
     for remark in remarks:
         section.warn(remark, f"see `spendtree check {file}`")
-    return section
-
-
-def limits(file: Path | None, health: Health) -> Section:
-    """Look which models that were called are held at their whole context window."""
-    section = Section(name="limits", title="Output limits")
-    config = _readable(file)
-    windows = _windows(config, health.called)
-    section.facts = {
-        "default": default_limit(config),
-        "held_at_window": [
-            {"provider": each.provider, "model": each.model, "context_window": window}
-            for each, window in windows.items()
-        ],
-    }
-    if section.facts["default"] is not None:
-        section.ok(f"calls that name none have {section.facts['default']:,} tokens")
-    elif not windows:
-        section.ok("every model that was called has one that is smaller than its context window")
-    else:
-        told = [f"{each.model} ({window:,} tokens)" for each, window in windows.items()]
-        more = len(told) - MODELS_SHOWN
-        names = ", ".join(told[:MODELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        section.note(
-            f"held at the whole context window where a call names no output limit: {names}",
-            "give max_output_tokens in the request, session.max_output_tokens, or "
-            "prices.NAME.max_output_tokens",
-        )
     return section
 
 
