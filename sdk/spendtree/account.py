@@ -8,7 +8,7 @@ verbs change each account by itself; `conclude` then says what follows for the p
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from spendtree.money import format_usd
+from spendtree.money import PICO_MAX, format_usd
 
 Reason = Literal["exhausted", "busy"]
 
@@ -241,7 +241,19 @@ def transfer(source: Balance, target: Balance, amount: int) -> tuple[Balance, Ba
     if amount > free:
         whole = format_usd(source.cap)
         return f"only {format_usd(max(free, 0))} of the {whole} that the source may spend is free"
+    if amount > PICO_MAX - target.cap:
+        return f"the target would have more than an account holds ({format_usd(PICO_MAX)})"
     return source._replace(cap=source.cap - amount), target._replace(cap=target.cap + amount)
+
+
+def spendable(path: Path, cost: int) -> int:
+    """Return how much of a cost every account of a path can still take: it holds an int64."""
+    return min([cost, *(PICO_MAX - balance.spent for _, balance in path)])
+
+
+def presumable(path: Path, held: int) -> int:
+    """Return how much of a hold every account of a path can still take as presumed."""
+    return min([held, *(PICO_MAX - balance.presumed for _, balance in path)])
 
 
 # What follows for the path as a whole: reservations and warnings.
@@ -271,7 +283,7 @@ def conclude(before: Path, after: Sequence[Balance]) -> tuple[list[Balance], tup
             terms = terms._replace(reserved=terms.reserved + moved)
         passed = _passed(balance)
         if passed > terms.passed and balance.cap is not None:
-            used = balance.spent + balance.presumed
+            used = min(balance.spent + balance.presumed, PICO_MAX)
             new = terms.marks[terms.passed : passed]
             crossings += [Crossing(name, mark, balance.cap, used) for mark in new]
         if passed > terms.passed or balance.cap != old.cap:

@@ -950,6 +950,182 @@ def test_a_loaded_lapse_takes_late_truth(store: Store) -> None:
     assert store.balance(ENVELOPE.id) == Balance(None, 11)
 
 
+# costs beyond what an account holds
+
+
+MOST = 2**63 - 1
+"""What an account holds at most, in pico-dollars."""
+
+BEYOND = 2_199_023_255_552 * 10**12
+"""2**40 tokens at a dollar each."""
+
+
+def uncapped_usd(entry: Event) -> str | None:
+    return (entry.data or {}).get("uncapped_usd")
+
+
+def test_a_cost_above_what_an_account_holds_is_recorded_capped_and_marked(
+    ledger: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold(ledger, 1, 10)
+
+    assert settle(ledger, 1, BEYOND, data={"error": "E"}) == Settlement(Kind.CALL, MOST, 10)
+
+    assert money(ledger) == {
+        SESSION.id: Balance(100, spent=MOST),
+        ENVELOPE.id: Balance(60, spent=MOST),
+    }
+    ended = log(ledger)[-1]
+    assert (ended.cost, ended.held) == (MOST, 10)
+    assert ended.data == {"error": "E", "uncapped_usd": "2199023255552"}
+    assert ledger.open_holds() == 0
+    assert isinstance(hold(ledger, 2, 1), Denial)
+    assert ["$2199023255552" in each.getMessage() for each in caplog.records] == [True]
+
+
+def test_what_comes_after_it_is_capped_at_what_is_left_and_sums_agree(ledger: Store) -> None:
+    everything = (SESSION.id, ENVELOPE.id)
+    for number in (1, 2, 3, 4, 5):
+        hold(ledger, number, 10, lenient=everything)
+    lapse(ledger, 3)
+
+    settle(ledger, 1, MOST - 5)
+    assert settle(ledger, 2, 7).cost == 5
+    assert ledger.adjust(id_of(3), 9, event(3, Kind.ADJUSTMENT, cost=9)).cost == 0
+    assert settle(ledger, 4, None).cost is None
+    tool = event(5, Kind.TOOL, cost=3)
+    assert ledger.settle(id_of(5), 3, tool) == Settlement(Kind.TOOL, 0, 10)
+
+    spent = sum(e.cost or 0 for e in log(ledger) if e.kind != Kind.LAPSE)
+    assert spent == MOST
+    assert money(ledger)[SESSION.id] == Balance(100, spent=MOST)
+    assert [uncapped_usd(e) for e in log(ledger)[3:]] == [
+        "0.000000000007",
+        "0.000000000009",
+        None,
+        "0.000000000003",
+    ]
+    (row,) = ledger.totals()
+    assert row.cost == MOST
+    assert ledger.open_holds() == 0
+
+
+def test_a_capped_settlement_that_is_repeated_is_answered_and_another_cost_is_a_conflict(
+    ledger: Store,
+) -> None:
+    hold(ledger, 1, 10)
+    first = settle(ledger, 1, BEYOND)
+    before = trace(ledger)
+
+    assert settle(ledger, 1, BEYOND)[:3] == first[:3]
+    with pytest.raises(LedgerConflictError, match="another cost"):
+        settle(ledger, 1, BEYOND + 1)
+    assert trace(ledger) == before
+
+
+def test_late_truth_beyond_an_account_is_capped(ledger: Store) -> None:
+    hold(ledger, 1, 10)
+    lapse(ledger, 1)
+    late = event(1, Kind.ADJUSTMENT, cost=BEYOND)
+
+    assert ledger.adjust(id_of(1), BEYOND, late) == Settlement(Kind.ADJUSTMENT, MOST, 10)
+    assert ledger.adjust(id_of(1), BEYOND, late) == Settlement(Kind.ADJUSTMENT, MOST, 10)
+    assert money(ledger)[ENVELOPE.id] == Balance(60, spent=MOST)
+
+
+def test_a_cost_beyond_an_account_of_a_call_of_no_session_is_capped(store: Store) -> None:
+    nobody = Context()
+    hold(store, 1, 10, context=nobody)
+    ended = event(1, cost=BEYOND, context=nobody)
+    assert store.settle(id_of(1), BEYOND, ended).cost == MOST
+    assert uncapped_usd(log(store)[0]) == "2199023255552"
+
+
+def test_holds_that_lapse_beyond_an_account_are_presumed_as_far_as_it_holds(store: Store) -> None:
+    store.open([(SESSION, None), (ENVELOPE, None)], event(0, Kind.SESSION_OPENED))
+    for number in (1, 2):
+        hold(store, number, MOST - 1)
+        lapse(store, number)
+
+    assert [(e.held, uncapped_usd(e)) for e in log(store)[1:]] == [
+        (MOST - 1, None),
+        (1, "9223372.036854775806"),
+    ]
+    assert money(store)[SESSION.id] == Balance(None, presumed=MOST)
+    assert store.adjust(id_of(2), 3, event(2, Kind.ADJUSTMENT, cost=3)).held == 1
+    assert money(store)[SESSION.id] == Balance(None, spent=3, presumed=MOST - 1)
+
+
+def test_holds_beyond_an_account_are_refused_and_change_nothing(store: Store) -> None:
+    store.open([(SESSION, None), (ENVELOPE, None)], event(0, Kind.SESSION_OPENED))
+    hold(store, 1, MOST - 1)
+    before = trace(store)
+    with pytest.raises(StoreError, match=r"9\.2 million"):
+        hold(store, 2, 2)
+    assert trace(store) == before
+
+
+def test_a_reserved_envelope_and_a_mark_take_a_cost_beyond_an_account(store: Store) -> None:
+    opening = event(0, Kind.SESSION_OPENED)
+    marks = {SESSION.id: (500_000,), ENVELOPE.id: (500_000,)}
+    store.open([(SESSION, 100), (ENVELOPE, 60)], opening, marks=marks, reserve=KEPT)
+    for number in (1, 2):
+        hold(store, number, 10)
+    lapse(store, 2)
+
+    assert settle(store, 1, BEYOND).warned
+
+    assert {account: balance[:4] for account, balance in money(store).items()} == {
+        SESSION.id: (100, MOST, 10, 0),
+        ENVELOPE.id: (60, MOST, 10, 0),
+    }
+    assert money(store)[SESSION.id].terms.reserved == 0
+    crossings = store.take_warnings("s", PATH)
+    assert [(each.account, each.used) for each in crossings] == [
+        (SESSION.id, MOST),
+        (ENVELOPE.id, MOST),
+    ]
+
+
+def test_loading_caps_call_by_call_what_is_beyond_an_account(store: Store) -> None:
+    loaded = [
+        event(10, cost=MOST - 3),
+        event(11, cost=2),
+        event(11, cost=2),
+        event(12, cost=2),
+        event(13, Kind.LAPSE, cost=0, held=MOST, status="unmetered"),
+        event(14, Kind.LAPSE, cost=0, held=5, status="unmetered"),
+        event(15, Kind.TOOL, cost=BEYOND),
+        event(16, Kind.SESSION_CLOSED, cost=BEYOND),
+        event(17, cost=BEYOND, context=Context()),
+    ]
+
+    assert store.load([SESSION, ENVELOPE], loaded) == 8
+    assert [(e.cost, e.held) for e in log(store)] == [
+        (MOST - 3, 0),
+        (2, 0),
+        (1, 0),
+        (0, MOST),
+        (0, 0),
+        (0, 0),
+        (MOST, 0),
+        (MOST, 0),
+    ]
+    assert money(store)[SESSION.id] == Balance(None, spent=MOST, presumed=MOST)
+    before = trace(store)
+    assert store.load([SESSION, ENVELOPE], loaded) == 0
+    assert trace(store) == before
+
+
+def test_a_transfer_that_an_account_could_not_hold_is_refused(store: Store) -> None:
+    store.open([(SESSION, None), (ENVELOPE, MOST - 1), (READER, 5)], event(0, Kind.SESSION_OPENED))
+    moved = event(1, Kind.TRANSFER, cost=2)
+    assert "more than an account holds" in store.transfer(
+        id_of(1), READER.id, ENVELOPE.id, 2, moved
+    )
+    assert store.transfer(id_of(2), READER.id, ENVELOPE.id, 1, event(2, Kind.TRANSFER)) == ""
+
+
 # reading
 
 

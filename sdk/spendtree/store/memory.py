@@ -11,9 +11,14 @@ from spendtree import account as rules
 from spendtree.account import Account, Balance, Crossing, Denial, Grant
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import SETTLED, Context, Event, Kind, Request
+from spendtree.money import PICO_MAX
 from spendtree.store.changes import (
+    Charging,
     charge_of,
     charged,
+    charging,
+    is_cost,
+    lapsing,
     recapped,
     recapping,
     transferred,
@@ -121,6 +126,9 @@ class MemoryStore(MemoryReading):
                 granted = answer.amount
                 standing = 0
                 for name, balance in before:
+                    if granted > PICO_MAX - balance[3]:
+                        balances.update(before)
+                        raise self._full(name)
                     balances[name] = rules.hold(balance, granted)
                     standing += balance[4][1]
                 if standing:
@@ -137,13 +145,19 @@ class MemoryStore(MemoryReading):
             if hold is None:
                 return self._settled_before(id, cost, event)
             path, balances, held, reached = hold.context.path, self._balances, hold.amount, False
-            after, plain = [], True
+            kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
+            ended = event.ended(kind, cost, held)
+            after, plain, most = [], True, cost or 0
             for name in path:
                 settled = rules.settle(balances[name], held, cost or 0)
                 after.append(settled)
                 plain = plain and rules.is_plain(settled)
-            kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
-            ended = event.ended(kind, cost, held)
+                if settled[1] > most:
+                    most = settled[1]
+            if most > PICO_MAX:
+                ended, plain = charging(self._path(path), ended), False
+                cost = ended.cost
+                after = [rules.settle(balances[name], held, cost or 0) for name in path]
             self._ended[id] = len(self._log)
             self._log.append(ended)
             if plain:
@@ -166,11 +180,12 @@ class MemoryStore(MemoryReading):
                 if known is None:
                     raise LedgerConflictError(f"hold {id.hex()} did not lapse: it ended otherwise")
                 return Settlement(Kind.LAPSE, 0, known.held)
-            ended = event.ended(Kind.LAPSE, 0, hold.amount)
+            path = self._path(hold.context.path)
+            ended = charging(path, event.ended(Kind.LAPSE, 0, hold.amount))
             self._record(ended)
-            lapsed = partial(rules.lapse, held=hold.amount)
-            reached = self._change(hold.context.path, lapsed, ended)
-            return Settlement(Kind.LAPSE, 0, hold.amount, reached)
+            after = [lapsing(balance, hold.amount, ended.held) for _, balance in path]
+            reached = self._write(path, after, ended)
+            return Settlement(Kind.LAPSE, 0, ended.held, reached)
 
     def adjust(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         """Book the late truth of a lapsed hold."""
@@ -230,11 +245,11 @@ class MemoryStore(MemoryReading):
                         self._balance(name)  # before anything is booked: all or nothing
             for account in accounts:
                 self._open(account, None)
-            fresh = []
-            for event in events:
-                if self.find(event.id, event.kind) is None:
-                    self._record(event)
-                    fresh.append(event)
+            fresh, charges = [], Charging(self._path)
+            for each in events:
+                if self.find(each.id, each.kind) is None:
+                    fresh.append(charges.fit(each))
+                    self._record(fresh[-1])
             for path, (cost, presumed, cause) in charged(fresh).items():
                 booked = partial(rules.book, cost=cost, presumed=presumed)
                 self._change(path, booked, cause)
@@ -317,6 +332,12 @@ class MemoryStore(MemoryReading):
     def _not_open(self, missing: KeyError) -> StoreError:
         return StoreError(f"account {missing} is not open in {self.url}")
 
+    def _full(self, account: str) -> StoreError:
+        return StoreError(
+            f"store {self.url}: {account!r} cannot hold that much; an account holds at most "
+            "$9.2 million (2**63 pico-dollars); nothing was changed"
+        )
+
     def _record(self, event: Event) -> None:
         if event.kind in ENDINGS and event.id not in self._ended:
             self._ended[event.id] = len(self._log)
@@ -342,14 +363,15 @@ class MemoryStore(MemoryReading):
         for kind in (*SETTLED, Kind.ADJUSTMENT):
             known = self.find(id, kind)
             if known is not None:
-                if known.cost != cost:
+                if not is_cost(known, cost):
                     raise LedgerConflictError(f"call {id.hex()} was settled with another cost")
                 return Settlement(kind, known.cost, known.held)
         lapsed = self.find(id, Kind.LAPSE)
         if lapsed is None:
             raise LedgerConflictError(f"no hold {id.hex()} is known")
-        ended = event.ended(Kind.ADJUSTMENT, cost, lapsed.held)
+        path = self._path(lapsed.context.path)
+        ended = charging(path, event.ended(Kind.ADJUSTMENT, cost, lapsed.held))
         self._record(ended)
-        adjusted = partial(rules.adjust, presumed=lapsed.held, cost=cost or 0)
-        reached = self._change(lapsed.context.path, adjusted, ended)
-        return Settlement(Kind.ADJUSTMENT, cost, lapsed.held, reached)
+        adjusted = partial(rules.adjust, presumed=lapsed.held, cost=ended.cost or 0)
+        reached = self._write(path, [adjusted(balance) for _, balance in path], ended)
+        return Settlement(Kind.ADJUSTMENT, ended.cost, lapsed.held, reached)

@@ -13,9 +13,10 @@ from spendtree import account as rules
 from spendtree.account import Account, Denial, Grant
 from spendtree.errors import LedgerConflictError, PrunedError, StoreError
 from spendtree.event import SETTLED, Context, Event, Kind, Request
+from spendtree.money import PICO_MAX
 from spendtree.store import owner as owners
 from spendtree.store import statements
-from spendtree.store.changes import charged
+from spendtree.store.changes import Charging, charged, charging, is_cost, lapsing
 from spendtree.store.database import Database
 from spendtree.store.names import Execute, Readings
 from spendtree.store.protocol import Pruned, Reservation, Settlement
@@ -109,11 +110,16 @@ class SqliteStore(AccountVerbs):
                 execute = database.begin()
                 held, numbers = self._granted.get(id) or self._hold_of(execute, id)
                 count = len(numbers)
-                plain = execute(statements.DELETE_HOLD, (id,)).rowcount == 1 and (
-                    not count
-                    or execute(statements.settle(count), (held, cost or 0, *numbers)).rowcount
-                    == count
-                )
+                try:
+                    plain = execute(statements.DELETE_HOLD, (id,)).rowcount == 1 and (
+                        not count
+                        or execute(statements.settle(count), (held, cost or 0, *numbers)).rowcount
+                        == count
+                    )
+                except (OverflowError, sqlite3.IntegrityError):
+                    plain = False  # more than an account holds: for the rules to cap
+                if cost and cost > PICO_MAX:
+                    plain = False
                 if plain:
                     kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
                     self._insert(execute, event.ended(kind, cost, held))
@@ -153,30 +159,45 @@ class SqliteStore(AccountVerbs):
 
     def load(self, accounts: Sequence[Account], events: Sequence[Event]) -> int:
         """Book finished calls without holds; answer how many events were new."""
+        try:
+            return self._verb(partial(self._load, accounts, events))
+        except StoreError as error:
+            if not isinstance(error.__cause__, OverflowError):
+                raise
+        # Some account would have more than it holds: once more, each call fitted to what is left.
+        return self._verb(partial(self._load, accounts, events, fits=True))
 
-        def verb(execute: Execute) -> int:
-            for account in accounts:
-                self._books.open(execute, account, None)
-            fresh = []
-            before = pruned_before(execute)
-            for event in events:
-                # Asked before the row is made: that would write down the context again.
-                if execute(statements.KNOWN_EVENT, (event.id, event.kind)).fetchone():
-                    continue
-                if event.at < before:
-                    raise PrunedError(
-                        f"an event of {minute(event.at)} comes too late: what is older than "
-                        f"{minute(before)} was pruned, and it may have been here before"
-                    )
-                self._insert(execute, event)
-                fresh.append(event)
-            for path, (cost, presumed, cause) in charged(fresh).items():
-                booked = partial(rules.book, cost=cost, presumed=presumed)
-                self._books.change(execute, path, booked, cause)
-            self._database.unlooked += len(fresh)
-            return len(fresh)
-
-        return self._verb(verb)
+    def _load(
+        self,
+        accounts: Sequence[Account],
+        events: Sequence[Event],
+        execute: Execute,
+        *,
+        fits: bool = False,
+    ) -> int:
+        for account in accounts:
+            self._books.open(execute, account, None)
+        fresh = []
+        charges = Charging(partial(self._books.path, execute)) if fits else None
+        before = pruned_before(execute)
+        for event in events:
+            # Asked before the row is made: that would write down the context again.
+            if execute(statements.KNOWN_EVENT, (event.id, event.kind)).fetchone():
+                continue
+            if event.at < before:
+                raise PrunedError(
+                    f"an event of {minute(event.at)} comes too late: what is older than "
+                    f"{minute(before)} was pruned, and it may have been here before"
+                )
+            if charges is not None:
+                event = charges.fit(event)
+            self._insert(execute, event)
+            fresh.append(event)
+        for path, (cost, presumed, cause) in charged(fresh).items():
+            booked = partial(rules.book, cost=cost, presumed=presumed)
+            self._books.change(execute, path, booked, cause)
+        self._database.unlooked += len(fresh)
+        return len(fresh)
 
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
         """Lapse holds of dead processes of this host, and of other hosts after `idle` us."""
@@ -237,11 +258,12 @@ class SqliteStore(AccountVerbs):
             if execute(statements.DELETE_HOLD, (id,)).rowcount != 1:
                 return self._settle_late(execute, id, cost, event)
             kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
-            ended = event.ended(kind, cost, held)
-            settled = partial(rules.settle, held=held, cost=cost or 0)
+            path = self._books.path(execute, event.context.path)
+            ended = charging(path, event.ended(kind, cost, held))
             self._insert(execute, ended)
-            warned = self._books.change(execute, ended.context.path, settled, ended)
-            return Settlement(kind, cost, held, warned)
+            after = [rules.settle(balance, held, ended.cost or 0) for _, balance in path]
+            warned = self._books.write(execute, path, after, ended)
+            return Settlement(kind, ended.cost, held, warned)
 
         answer = self._verb(verb)
         self._granted.pop(id, None)
@@ -249,11 +271,12 @@ class SqliteStore(AccountVerbs):
 
     def _lapse(self, execute: Execute, held: int, event: Event) -> Settlement:
         """Book a lapse; its hold is gone already."""
-        ended = event.ended(Kind.LAPSE, 0, held)
+        path = self._books.path(execute, event.context.path)
+        ended = charging(path, event.ended(Kind.LAPSE, 0, held))
         self._insert(execute, ended)
-        lapsed = partial(rules.lapse, held=held)
-        warned = self._books.change(execute, ended.context.path, lapsed, ended)
-        return Settlement(Kind.LAPSE, 0, held, warned)
+        after = [lapsing(balance, held, ended.held) for _, balance in path]
+        warned = self._books.write(execute, path, after, ended)
+        return Settlement(Kind.LAPSE, 0, ended.held, warned)
 
     def _replay(
         self, id: bytes, context: Context, request: Request, amount: int, floor: int | None
@@ -283,7 +306,7 @@ class SqliteStore(AccountVerbs):
         for kind in (*SETTLED, Kind.ADJUSTMENT):
             known = self.find(id, kind)
             if known is not None and known.times == 1:
-                if known.cost != cost:
+                if not is_cost(known, cost):
                     raise LedgerConflictError(f"call {id.hex()} was settled with another cost")
                 return Settlement(kind, known.cost, known.held)
         lapsed = self.find(id, Kind.LAPSE)
@@ -295,11 +318,13 @@ class SqliteStore(AccountVerbs):
                 f"no hold {id.hex()} is known by itself: calls of before {minute(before)} were "
                 "pruned, and late truth about one of them cannot be booked any more"
             )
-        adjusted = partial(rules.adjust, presumed=lapsed.held, cost=cost or 0)
-        ended = event.ended(Kind.ADJUSTMENT, cost, lapsed.held)
+        path = self._books.path(execute, lapsed.context.path)
+        ended = charging(path, event.ended(Kind.ADJUSTMENT, cost, lapsed.held))
         self._insert(execute, ended)
-        warned = self._books.change(execute, lapsed.context.path, adjusted, ended)
-        return Settlement(Kind.ADJUSTMENT, cost, lapsed.held, warned)
+        paid = ended.cost or 0
+        after = [rules.adjust(balance, lapsed.held, paid) for _, balance in path]
+        warned = self._books.write(execute, path, after, ended)
+        return Settlement(Kind.ADJUSTMENT, ended.cost, lapsed.held, warned)
 
     @staticmethod
     def _is_pruned(execute: Execute, event: Event) -> bool:
@@ -318,7 +343,10 @@ class SqliteStore(AccountVerbs):
                 context = self.context(context_number)
                 request = self.request(request_number)
                 execute(statements.DELETE_HOLD, (id,))
-                event = Event(0, Kind.LAPSE, now, id, context, request, status="lapsed", started=at)
+                ended = max(now, at)  # by a clock that went back, when it began
+                event = Event(
+                    0, Kind.LAPSE, ended, id, context, request, status="lapsed", started=at
+                )
                 reason = {"reason": "its process ended before the call did"}
                 self._lapse(execute, amount, event._replace(data=reason))
             if before == FOREVER:
