@@ -25,6 +25,9 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("config",),
     (
         "ids",
+        "attribution",
+        "clock",
+        "call_site",
         "scope",
         "call",
         "policy",

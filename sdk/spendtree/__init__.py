@@ -16,6 +16,7 @@ from spendtree.default import (
 )
 from spendtree.errors import (
     BudgetExceededError,
+    ClockError,
     ConfigurationError,
     ContractError,
     EnvelopeExhaustedError,
@@ -24,6 +25,7 @@ from spendtree.errors import (
     MoneyError,
     PrunedError,
     ScopeError,
+    SessionRequiredError,
     SkippedError,
     SpendtreeError,
     StoreError,
@@ -42,6 +44,7 @@ __all__ = [
     "Agent",
     "BudgetExceededError",
     "Call",
+    "ClockError",
     "ConfigurationError",
     "ContractError",
     "Cycle",
@@ -54,6 +57,7 @@ __all__ = [
     "Scope",
     "ScopeError",
     "Session",
+    "SessionRequiredError",
     "SkippedError",
     "Spendtree",
     "SpendtreeError",

@@ -6,7 +6,7 @@ from spendtree.account import Balance, kind_of
 from spendtree.errors import BudgetExceededError, EnvelopeExhaustedError
 from spendtree.event import Context
 from spendtree.money import to_usd
-from spendtree.period import end_of
+from spendtree.period import CALENDAR_END, end_of
 
 ERRORS: dict[str, type[BudgetExceededError]] = {
     "envelope": EnvelopeExhaustedError,
@@ -79,7 +79,10 @@ def next_budget(account: str) -> str:
     kind, _, rest = account.partition("/")
     if kind not in PAYERS:
         return ""
-    begins = datetime.fromtimestamp(end_of(rest.partition("/")[0]) // 1_000_000, UTC)
+    end = end_of(rest.partition("/")[0])
+    if end >= CALENDAR_END:
+        return ""
+    begins = datetime.fromtimestamp(end // 1_000_000, UTC)
     return f"its next budget begins {begins:%Y-%m-%d} (UTC)"
 
 

@@ -7,7 +7,9 @@ The axis is who must act::
     │   ├── MoneyError (ValueError)           an amount that is no amount of dollars
     │   ├── UsageError (ValueError)           token counts that contradict each other
     │   ├── ConfigurationError (ValueError)   spendtree.yaml or an argument
+    │   ├── ClockError (ValueError)           a clock outside the years that can be recorded
     │   ├── ScopeError (RuntimeError)         a session, agent or call used the wrong way
+    │   │   └── SessionRequiredError          work outside any session, where one is required
     │   ├── TransferError (ValueError)        money that cannot be moved; the message says why
     │   ├── ContractError (ValueError)        a result that its agent's output contract refuses
     │   └── ImportFormatError (ValueError)    a trace file that cannot be read
@@ -28,6 +30,7 @@ from typing import Any
 
 __all__ = [
     "BudgetExceededError",
+    "ClockError",
     "ConfigurationError",
     "ContractError",
     "EnvelopeExhaustedError",
@@ -36,6 +39,7 @@ __all__ = [
     "MoneyError",
     "PrunedError",
     "ScopeError",
+    "SessionRequiredError",
     "SkippedError",
     "SpendtreeError",
     "StoreError",
@@ -62,8 +66,28 @@ class ConfigurationError(SpendtreeError, ValueError):
     """A setting that cannot be meant; the message names where it stands and what is allowed."""
 
 
+class ClockError(SpendtreeError, ValueError):
+    """A clock that is outside the years 1970 to 9999; nothing was sent to the provider."""
+
+
 class ScopeError(SpendtreeError, RuntimeError):
     """A session, agent or call was used in a way that cannot be booked rightly."""
+
+
+class SessionRequiredError(ScopeError):
+    """A call, tool or agent outside any session was refused, as the configuration says.
+
+    `reason` is "no_scope" where no session was opened, "lost_thread" where a thread lost the one
+    that it was started in. Nothing was sent to the provider.
+    """
+
+    def __init__(self, message: str, *, reason: str = "no_scope") -> None:
+        self.reason = reason
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = {"message": str(self), "reason": self.reason}
+        return _rebuild, (type(self), given), vars(self)
 
 
 class TransferError(SpendtreeError, ValueError):

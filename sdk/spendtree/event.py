@@ -10,10 +10,13 @@ says which fields a kind fills. A field that a kind does not fill keeps its defa
 | RUN_OPENED | run (hex in context) | - | - | - | task, envelope, max_cost (pico) |
 | RUN_CLOSED | run (hex in context) | calls sum | - | succeeded, failed, exhausted | reason |
 | CALL | call | true cost, None = unpriced | hold it settled | ok, failed | error, reason … |
-| LAPSE | call | presumed | hold it ended | lapsed, unmetered | reason |
+| LAPSE | call | presumed | hold it ended | lapsed, unmetered | reason, place |
 | ADJUSTMENT | call | true cost, None = unpriced | presumption taken away | ok, failed | |
 | DENIED | call | - | requested | exhausted, busy, unknown_price, store | account, kind, free |
 | TOOL | charge | true cost | hold it settled, 0: none | ok, failed | name |
+
+Also in the data: `clock_us`, what a clock said that went back, and `uncapped_usd`, the true amount
+where an account holds no more than what was recorded.
 
 An event may stand for several that were pruned: its cost, held and tokens are their sums, `at` is
 the last one's, `started` the earliest, and data["rollup"] says what sums do not (see `Event`).
@@ -63,6 +66,10 @@ STATUSES = (
 
 SETTLED = (Kind.CALL, Kind.TOOL)
 """What a hold ends as, if its cost is known; a charge stays one."""
+
+NO_SCOPE, LOST_THREAD = "no_scope", "lost_thread"
+"""Why a live call belongs to no session (data["unattributed"]): there was none, or a thread has
+lost it. A call in the session of an agent that has lost another one says so, too."""
 
 _TRUE = (Kind.CALL, Kind.ADJUSTMENT, Kind.TOOL)
 

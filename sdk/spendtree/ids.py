@@ -5,6 +5,7 @@ import time
 
 _RANDOM = (1 << 62) - 1
 _TWELVE = (1 << 12) - 1
+_FORTY_EIGHT = (1 << 48) - 1
 
 
 def new_id(ns: int | None = None) -> bytes:
@@ -16,7 +17,7 @@ def new_id(ns: int | None = None) -> bytes:
         ns = time.time_ns()
     random = int.from_bytes(os.urandom(10), "big")
     return (
-        (ns // 1_000_000) << 80
+        (ns // 1_000_000 & _FORTY_EIGHT) << 80
         | 0x7 << 76
         | (random >> 62 & _TWELVE) << 64
         | 0x2 << 62

@@ -1,14 +1,22 @@
 """Budget periods: which UTC day, week or month a moment belongs to. Pure.
 
 A period's name is ISO 8601: "2026-11-23", "2026-W48" (weeks begin on Monday), "2026-11". Periods
-never reset: a new one is a new account.
+never reset: a new one is a new account. Their ends are counted in days and not made as dates,
+which end with the year 9999.
 """
 
+from calendar import monthrange
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Literal, NamedTuple
 
 PeriodKind = Literal["day", "week", "month"]
+
+DAY_US = 86_400_000_000
+_EPOCH = date(1970, 1, 1).toordinal()
+
+CALENDAR_END = (date.max.toordinal() + 1 - _EPOCH) * DAY_US
+"""The first microsecond (since 1970 UTC) that no calendar has a date for: the year 10000 begins."""
 
 
 class Period(NamedTuple):
@@ -19,11 +27,15 @@ class Period(NamedTuple):
 
 
 def period(kind: PeriodKind, at: int) -> Period:
-    """Return the period that the microsecond `at` (since 1970 UTC) is in."""
-    day = datetime.fromtimestamp(at // 1_000_000, UTC).date()
+    """Return the period that the microsecond `at` is in, which is from 1 to 9999 AD."""
+    day = date.fromordinal(_EPOCH + at // DAY_US)
     name, following = _KINDS[kind](day)
-    end = datetime(following.year, following.month, following.day, tzinfo=UTC)
-    return Period(name, int(end.timestamp()) * 1_000_000)
+    return Period(name, (following - _EPOCH) * DAY_US)
+
+
+def day_of(at: int) -> int:
+    """Return the first microsecond of the day that `at` is in: no period begins within a day."""
+    return at - at % DAY_US
 
 
 def end_of(name: str) -> int:
@@ -40,22 +52,23 @@ def _microseconds(moment: datetime) -> int:
     return int(moment.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
-def _day(day: date) -> tuple[str, date]:
-    return day.isoformat(), day + timedelta(days=1)
+def _day(day: date) -> tuple[str, int]:
+    return day.isoformat(), day.toordinal() + 1
 
 
-def _week(day: date) -> tuple[str, date]:
+def _week(day: date) -> tuple[str, int]:
     year, week, weekday = day.isocalendar()
-    return f"{year}-W{week:02d}", day + timedelta(days=8 - weekday)
+    return f"{year}-W{week:02d}", day.toordinal() + 8 - weekday
 
 
-def _month(day: date) -> tuple[str, date]:
-    following = day.replace(day=1) + timedelta(days=32)
-    return f"{day:%Y-%m}", following.replace(day=1)
+def _month(day: date) -> tuple[str, int]:
+    days = monthrange(day.year, day.month)[1]
+    return f"{day.year:04d}-{day.month:02d}", day.toordinal() + 1 + days - day.day
 
 
-_KINDS: dict[PeriodKind, Callable[[date], tuple[str, date]]] = {
+_KINDS: dict[PeriodKind, Callable[[date], tuple[str, int]]] = {
     "day": _day,
     "week": _week,
     "month": _month,
 }
+"""By kind: a period's name, and the day after its last as an ordinal."""

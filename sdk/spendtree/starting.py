@@ -128,7 +128,7 @@ def _refused(
     tracker: "Spendtree", scope: "Scope", denial: Denial, advice: str, *, skipped: bool
 ) -> BudgetExceededError:
     """Record that a session or a run was refused its start, and return the error to raise."""
-    at = tracker.clock() // 1000
+    at = tracker.moment()
     account, reason, requested, balance = denial
     data = {"account": account, "kind": kind_of(account), "spawn": True}
     tracker.record(

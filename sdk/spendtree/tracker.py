@@ -15,10 +15,12 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from spendtree import transfers
+from spendtree import attribution, transfers
 from spendtree.account import Denial, kind_of
 from spendtree.bound import Tokenizer
 from spendtree.call import PURPOSE, Call, CallOptions, Tool
+from spendtree.call_site import Places
+from spendtree.clock import CLOCK_END, clock_error, recordable
 from spendtree.config import AccountKind, Config, Mode, load_config
 from spendtree.denial import account_name
 from spendtree.errors import (
@@ -28,16 +30,16 @@ from spendtree.errors import (
     UnknownPriceError,
 )
 from spendtree.event import Context, Event, Kind, Request
-from spendtree.money import PICO_PER_USD, Money, to_pico, to_usd
+from spendtree.money import PICO_MAX, PICO_PER_USD, Money, to_pico, to_usd
 from spendtree.pricing import PriceBook
 from spendtree.propagation.inbound import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions
-from spendtree.scope.current import current_of, is_bare
+from spendtree.scope.current import current_of
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree.store.locks import EnteredError
 from spendtree.store.protocol import Store
 from spendtree.usage import Usage
-from spendtree.waiting import Lines, in_event_loop
+from spendtree.waiting import Lines
 
 if TYPE_CHECKING:
     from spendtree.propagation.carrier import Headers
@@ -81,6 +83,8 @@ class Spendtree:
         self.delayed: deque[Callable[[], None]] = deque()
         """Ends of scopes that a garbage collection found inside a verb of the store."""
         self.unrecorded_calls = 0
+        self.places = Places()
+        """Where warnings of what a program does were logged."""
         self._lock = threading.RLock()
         self._swept = 0.0
         if hasattr(os, "register_at_fork"):
@@ -285,8 +289,11 @@ class Spendtree:
                 return known.agent
         return account_name(account, context)
 
-    def finish(self, event: Event, scope: Scope | None = None) -> None:
-        """End a hold by its event. Never raises: a response that was paid for comes first."""
+    def finish(self, event: Event, scope: Scope | None = None) -> Event:
+        """End a hold by its event, and return that as it was recorded: a cost may be capped.
+
+        Never raises: a response that was paid for comes first.
+        """
         try:
             if event.kind == Kind.LAPSE:
                 settlement = self.store.lapse(event.id, event)
@@ -304,8 +311,11 @@ class Spendtree:
             session = None if scope is None else scope._session
             if session is not None and session.telling.active:
                 session.telling.after(settlement.warned)
+            if settlement.cost != event.cost:
+                event = event._replace(cost=settlement.cost)
         if self.lines.by_account:
             self.lines.wake(event.context.path)
+        return event
 
     def money_moved(self, accounts: Sequence[str], session: Session) -> None:
         """Wake who waits for these accounts, and tell of marks that are reached now."""
@@ -335,12 +345,26 @@ class Spendtree:
         sheet = self.prices.sheet(model, provider)
         if sheet is None:
             raise UnknownPriceError(model=model, provider=provider)
-        return to_usd(sheet.worst(input_tokens, max_output_tokens, self.clock() // 1000))
+        return to_usd(sheet.worst(input_tokens, max_output_tokens, self.now()))
+
+    def now(self) -> int:
+        """Return the microseconds since 1970 UTC; ClockError for what cannot be recorded."""
+        ns = self.clock()
+        if not 0 <= ns < CLOCK_END:
+            raise clock_error(ns)
+        return ns // 1000
+
+    def moment(self, earliest: int = 0) -> int:
+        """Return the microseconds since 1970 UTC, for what is recorded whatever the clock says.
+
+        Never before `earliest`, the beginning of what ends now.
+        """
+        return recordable(self.clock() // 1000, earliest)
 
     def input_cost(self, request: Request, tokens: int, at: int) -> int | None:
         """Return what a model charges to read so many tokens, None if that is not known."""
         sheet = self.prices.sheet(request.model, request.provider) if request.model else None
-        return None if sheet is None else sheet.cost(Usage(tokens, 0), at)
+        return None if sheet is None else min(sheet.cost(Usage(tokens, 0), at), PICO_MAX)
 
     def count_tokens(self, text: str) -> int:
         """Return the tokens of a text: the tokenizer's count, else about a token each 4 bytes."""
@@ -390,18 +414,11 @@ class Spendtree:
             return 0
         self._swept = now
         idle = SESSION_IDLE_SECONDS * 1_000_000
-        return self.store.lapse_abandoned(now=self.clock() // 1000, idle=idle)
+        return self.store.lapse_abandoned(now=self.moment(), idle=idle)
 
-    def why_unattributed(self) -> str:
-        """Return why a call made here has no scope: none was opened, or a thread lost it.
-
-        A thread has lost it where sessions are open and it never had one itself: neither its own,
-        nor one that came with its context, as in tasks and our pools.
-        """
-        started_bare = threading.current_thread() is not threading.main_thread()
-        if started_bare and self._sessions and is_bare() and not in_event_loop():
-            return "lost_thread"
-        return "no_scope"
+    def unattributed(self, what: str, otherwise: str) -> str:
+        """Return why `what` is done outside any session; see `attribution.unattributed`."""
+        return attribution.unattributed(self, what, otherwise)
 
     def _after_fork_in_child(self) -> None:
         """Leave the parent's waiters and settlements to the parent."""

@@ -90,7 +90,7 @@ def _move(
     names: tuple[str, str],
     reason: str,
 ) -> str:
-    at = tracker.clock() // 1000
+    at = tracker.now()
     id = new_id()
     data = {
         "source": source,

@@ -138,3 +138,8 @@ def in_event_loop() -> bool:
     """Tell whether this thread runs an asyncio event loop right now."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def in_worker() -> bool:
+    """Tell whether this thread is neither the main one nor runs an event loop."""
+    return threading.current_thread() is not threading.main_thread() and not in_event_loop()

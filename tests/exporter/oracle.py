@@ -72,13 +72,13 @@ class _Oracle:
             add("calls_total", 1, **who, model=r.model, status=event.status)
             if c.session:
                 add("session_calls_total", 1, **session)
-            else:
+            if not c.session or "unattributed" in data:
                 add("unattributed_calls_total", 1, model=r.model, reason=reason)
         if event.kind in (Kind.CALL, Kind.ADJUSTMENT, Kind.TOOL) and event.cost is not None:
             add("cost_usd_total", cost, **owner, **asked, level=level, routing_cycle=cycle)
             if c.session:
                 add("session_cost_usd_total", cost, **session)
-            else:
+            if not c.session or "unattributed" in data:
                 add("unattributed_cost_usd_total", cost, model=r.model, reason=reason)
         if event.kind in (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT):
             tokens = {

@@ -302,8 +302,8 @@ def test_a_response_whose_usage_cannot_be_told_is_presumed_spent_and_never_hidde
 def test_leaving_without_usage_is_unmetered_and_leaving_by_an_error_lapses() -> None:
     tracker = made()
     with tracker.session("s", ceiling="0.10") as session:
-        with session.call("m", **TWO_CENTS):
-            pass
+        with session.call("m", **TWO_CENTS) as call:
+            call.record({"id": "x"})
         unmetered = last(tracker)
         with pytest.raises(TimeoutError), session.call("m", **ONE_CENT):
             raise TimeoutError
@@ -885,13 +885,34 @@ def test_no_failure_of_the_store_whatever_hides_a_response(
     assert "its hold stays" in caplog.text
 
 
-def test_a_cost_that_no_account_can_hold_hides_no_response(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("store", ["memory:", "sqlite:///{}/s.db"])
+def test_a_cost_that_no_account_can_hold_hides_no_response_and_leaves_no_hold(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, store: str
 ) -> None:
-    tracker = made(f"sqlite:///{tmp_path}/s.db")
-    pay(tracker.call("m", **TWO_CENTS), Usage(2**40, 2**40))
-    assert "its hold stays" in caplog.text
-    assert tracker.store.open_holds() == 1
+    """A run states what was recorded, and its message is priced up to what can be recorded."""
+    tracker = made(store.format(tmp_path))
+    with tracker.session("s", ceiling="1"), tracker.agent("top"):
+        with tracker.agent("a") as agent:
+            with agent.call("m", **ONE_CENT) as second:
+                pay(agent.call("m", **TWO_CENTS), Usage(2**40, 2**40))
+                second.record(SPENT)
+            agent.deliver(2**40)
+        with pytest.raises(BudgetExceededError):
+            tracker.call("m", **ONE_CENT).__enter__()
+    calls = list(tracker.store.events(kinds=[Kind.CALL]))
+    assert [(event.cost, event.data) for event in calls] == [
+        (2**63 - 1, {"uncapped_usd": "21990232.55552"}),
+        (0, {"uncapped_usd": "0.02"}),
+    ]
+    assert ["its hold stays" in caplog.text, "recorded capped" in caplog.text] == [False, True]
+    assert tracker.store.open_holds() == 0
+    runs = list(tracker.store.events(kinds=[Kind.RUN_CLOSED]))
+    assert [run.cost for run in runs] == [2**63 - 1, 0]
+    (message,) = tracker.store.events(kinds=[Kind.MESSAGE])
+    assert message.input_tokens == 2**40
+    (closed,) = tracker.store.events(kinds=[Kind.SESSION_CLOSED])
+    assert closed.cost == 2**63 - 1
+    assert_books_balance(tracker)
     tracker.close()
 
 

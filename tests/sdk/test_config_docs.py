@@ -108,9 +108,10 @@ def test_the_defaults_in_the_table_are_those_of_an_empty_configuration() -> None
                 continue
             found = shown[section] if not name else shown[section][name]
             found = found[0] if isinstance(found, list) else found
-            assert str(found).removesuffix(".0") == value[1], key
+            text = str(found).lower() if isinstance(found, bool) else str(found)
+            assert text.removesuffix(".0") == value[1], key
             checked += 1
-    assert checked == 13
+    assert checked == 14
 
 
 def test_the_table_of_steps_is_the_table_of_the_reader() -> None:

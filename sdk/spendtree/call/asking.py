@@ -13,6 +13,7 @@ from spendtree.bound import Conversation, Learned, learn
 from spendtree.bound import input_tokens as bound_input_tokens
 from spendtree.call import limits, refusing
 from spendtree.call.options import PURPOSE
+from spendtree.clock import CLOCK_END, clock_error
 from spendtree.config import Step
 from spendtree.errors import (
     BudgetExceededError,
@@ -21,7 +22,7 @@ from spendtree.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from spendtree.event import NO_CONTEXT, Context, Request
+from spendtree.event import LOST_THREAD, NO_CONTEXT, Context, Request
 from spendtree.ids import new_id
 from spendtree.money import PICO_MAX
 from spendtree.usage import TOKENS_MAX, Usage
@@ -105,6 +106,8 @@ class Asking:
             raise ScopeError("a call is made once; make a new one for each attempt")
         tracker, scope, request = self.tracker, self._scope, self._request
         ns = tracker.clock()
+        if not 0 <= ns < CLOCK_END:
+            raise clock_error(ns)
         self._started = started = ns // 1000
         self._id = new_id(ns)
         self._pid = os.getpid()
@@ -121,7 +124,8 @@ class Asking:
         )
         unseen: StoreUnavailableError | None = None
         if scope is None:
-            self._data = {"unattributed": tracker.why_unattributed()}
+            reason = tracker.unattributed(self._described(), "no ceiling stops it")
+            self._data = {"unattributed": reason}
         else:
             if not scope._opened:
                 raise ScopeError(
@@ -134,6 +138,9 @@ class Asking:
                 self._context, unseen = (context := scope.context), error
             if scope.capped:
                 self._capped = True
+            session = scope._session
+            if session is not None and session.lost:
+                self._data = {"unattributed": LOST_THREAD}
             if not tracker.enforces_all:
                 self._lenient = tracker.lenient(context)
             self._run = run = scope._run
@@ -160,6 +167,9 @@ class Asking:
             if account:
                 return refusing.behind(self, account)
         return self.ask()
+
+    def _described(self) -> str:
+        return f"a call of {self.model!r}"
 
     def _queues(self) -> list[str]:
         """Return the accounts of the path at which it waits its turn.
@@ -226,7 +236,7 @@ class Asking:
         scope = self._scope
         if scope is None:
             return
-        now, before = self.tracker.clock() // 1000, self._context.path
+        now, before = self.tracker.now(), self._context.path
         self._context = scope.context_now(now)
         if self._context.path != before:
             self._started = now

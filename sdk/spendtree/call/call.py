@@ -11,9 +11,11 @@ from typing import Any, Self
 
 from spendtree.call.answer import Answer, price, read
 from spendtree.call.asking import INNERMOST, Asking
+from spendtree.call_site import call_site
 from spendtree.ending import not_billed
 from spendtree.event import Event, Kind
 from spendtree.money import to_usd
+from spendtree.period import CALENDAR_END
 from spendtree.policy import degrade
 from spendtree.usage import Usage
 from spendtree.waiting import Bell, TaskBell, in_event_loop
@@ -35,6 +37,8 @@ class Call(Asking):
     # Class attributes, not set for each call: what most calls never change.
     _usage: Usage | None = None
     _answer: Answer | None = None
+    _unread = False
+    """Whether a response was recorded that stated no usage, which was logged then."""
     _void = ""
     _lapse = ""
 
@@ -62,6 +66,7 @@ class Call(Asking):
         if answer.usage is not None:
             self._usage, self._answer = answer.usage, answer
         else:
+            self._unread = True
             log.warning(
                 "a %s response for %s %s; its worst case is presumed spent",
                 type(response).__name__,
@@ -131,6 +136,8 @@ class Call(Asking):
     def _known(self, usage: Usage, error: BaseException | None) -> Event:
         """Return the event of a call whose usage was stated, however it ended."""
         at = self.tracker.clock() // 1000
+        if not self._started <= at < CALENDAR_END:
+            at = self._end_time()
         sheet, answer = self._sheet, self._answer
         data = self._data
         if answer is None:
@@ -174,10 +181,12 @@ class Call(Asking):
             kind, status, reason = Kind.LAPSE, "lapsed", self._lapse
         else:
             kind, status, reason = Kind.LAPSE, "unmetered", "the response stated no usage"
+            if not self._unread:
+                reason = self._left_unrecorded()
         return Event(
             0,
             kind,
-            self.tracker.clock() // 1000,
+            self._end_time(),
             self._id,
             self._context,
             self._request,
@@ -188,8 +197,33 @@ class Call(Asking):
             data=self._with(reason=reason),
         )
 
+    def _left_unrecorded(self) -> str:
+        """Log, once for each place, that nothing was recorded; return the reason to record."""
+        place = call_site()
+        self._data = self._with(place=place)
+        if self.tracker.places.is_new("unrecorded", place):
+            log.warning(
+                "at %s a call of %s was left without call.record(response) and without an error: "
+                "its worst case, $%s, is presumed spent; record what came back, or say "
+                "call.void(reason) where nothing was sent (logged once for each place)",
+                *(place, self._request.model, f"{self.held:f}"),
+            )
+        return "nothing was recorded"
+
+    def _end_time(self) -> int:
+        """Return when it ends, in microseconds: by a clock that went back, when it began.
+
+        What such a clock said is noted. The call keeps the period that it was held in, and no
+        duration is below 0.
+        """
+        at = self.tracker.clock() // 1000
+        if self._started <= at < CALENDAR_END:
+            return at
+        self._data = {**(self._data or {}), "clock_us": at}
+        return self._started
+
     def _finish(self, event: Event) -> None:
-        self.tracker.finish(event, self._scope)
+        event = self.tracker.finish(event, self._scope)
         if self._reads and event.input_tokens:
             inbox = self._inbox()
             for message in self._reads:

@@ -104,7 +104,7 @@ def _event(call: "Asking", status: str, account: str, amount: int) -> Event:
     return Event(
         0,
         Kind.DENIED,
-        call.tracker.clock() // 1000,
+        call.tracker.moment(call._started),
         call._id,
         call.context,
         call._request,

@@ -58,6 +58,9 @@ class Tool(Call):
         self._data = self._with(name=self.name)  # outside any scope it was replaced
         return denial
 
+    def _described(self) -> str:
+        return f"tool {self.name!r}"
+
     def _worst_case(self) -> int:
         return self._price
 
@@ -78,7 +81,7 @@ class Tool(Call):
         return Event(
             0,
             Kind.TOOL,
-            self.tracker.clock() // 1000,
+            self._end_time(),
             self._id,
             self._context,
             self._request,

@@ -122,7 +122,7 @@ class Collector:
                 self._lock.release()
 
     def _now(self) -> int:
-        return self._tracker.clock() // 1000
+        return self._tracker.moment()
 
     def _catch_up(self) -> None:
         """Fold what waits; the caller holds the lock."""

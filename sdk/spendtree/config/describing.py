@@ -30,6 +30,7 @@ def describe(config: Config) -> Plain:
             warn_at=_marks(config.session.warn_at),
             min_cost_usd=_text(config.session.min_cost_usd),
             max_output_tokens=config.session.max_output_tokens,
+            required=config.session.required,
         ),
         "agents": {role: _agent(config, role) for role in config.agents},
         "customers": {name: _payer(config, "customer", name) for name in config.customers},

@@ -44,6 +44,7 @@ SESSION: dict[str, Reader] = {
     "warn_at": marks,
     "min_cost_usd": dollars,
     "max_output_tokens": tokens,
+    "required": truth,
 }
 
 AGENT: dict[str, Reader] = {

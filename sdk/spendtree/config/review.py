@@ -76,6 +76,13 @@ def _never_starts(config: Config) -> Iterator[Remark]:
                 yield Remark(path, text)
 
 
+def _requires_nothing(config: Config) -> Iterator[Remark]:
+    mode = config.mode_for("session")
+    if config.session.required and mode != "enforce":
+        text = f"refuses nothing in mode {mode!r}: what has no session is logged only"
+        yield Remark(("session", "required"), text)
+
+
 def _marks_without_a_cap(config: Config) -> Iterator[Remark]:
     if config.session.warn_at != SessionSettings().warn_at and not _has_any_cap(config):
         yield Remark(("session", "warn_at"), "there is no cap in this configuration to warn about")
@@ -265,6 +272,7 @@ def _usd(dollars: Decimal) -> str:
 
 CHECKS: tuple[Callable[[Config], Iterator[Remark]], ...] = (
     _never_starts,
+    _requires_nothing,
     _marks_without_a_cap,
     _caps_above_the_ceiling,
     _reserved_money,

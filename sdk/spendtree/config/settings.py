@@ -34,13 +34,15 @@ class SessionSettings:
 
     `ceiling_usd` is its cap; a session starts only if at least `min_cost_usd` of it is free.
     `warn_at` are the marks of every account that has none of its own. `max_output_tokens` is the
-    output limit of its calls that name none and whose agent has none.
+    output limit of its calls that name none and whose agent has none. `required` refuses calls,
+    tools and agents outside any session.
     """
 
     ceiling_usd: Decimal | None = None
     warn_at: Marks = (Decimal("0.8"),)
     min_cost_usd: Decimal = NOTHING
     max_output_tokens: int | None = None
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Reads the options that a client's `request` is given and never changes them: the
 
 import copy
 import json
+import logging
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 from spendtree import bound
 from spendtree.account import Denial
 from spendtree.call import Call
+from spendtree.call_site import call_site
 from spendtree.default import default
 from spendtree.integrations.library import Endpoint, Library
 from spendtree.pricing.providers import canonical
 from spendtree.scope import current
 from spendtree.tracker import Spendtree
 from spendtree.usage import TOKENS_MAX
+
+log = logging.getLogger("spendtree")
 
 PROVIDER = "_spendtree_provider"
 """The attribute in which `wrap` keeps the provider that it was told."""
@@ -50,6 +54,18 @@ class ClientCall(Call):
         if not self.asked.takes_limit or self.asked.fallbacks:
             return self.ask()
         return super().ask_clamped(max(floor_tokens, self.asked.choices))
+
+    def _left_unrecorded(self) -> str:
+        """Log, once for each place, that a client's stream ended without a word on usage."""
+        place = call_site()
+        if self.tracker.places.is_new("unmetered", place):
+            log.warning(
+                "a response of %s that was read at %s stated no usage: its worst case, $%s, is "
+                "presumed spent; have the server state usage in its streams, or make such calls "
+                "within spendtree.call, and record their usage (logged once for each place)",
+                *(self._request.model, place, f"{self.held:f}"),
+            )
+        return "the response stated no usage"
 
     def _worst_case(self) -> int:
         """Return what the dearest of the models costs that the provider may ask."""

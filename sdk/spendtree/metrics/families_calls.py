@@ -177,14 +177,15 @@ CALLS = (
         "unattributed_calls_total",
         "model reason",
         "Finished calls outside any session.",
-        "reason is no_scope, lost_thread (a thread without its scope) or imported.",
+        "reason is no_scope, lost_thread (a thread without its scope; also where an agent then "
+        "started a session of its own) or imported.",
         "sum by (reason) (increase(spendtree_unattributed_calls_total[1h])) > 0",
     ),
     counter(
         "unattributed_cost_usd_total",
         "model reason",
         "True cost of calls outside any session; part of the cost counters too.",
-        "As cost_usd_total with level 0, only what belongs to no session.",
+        "As cost_usd_total, only what belongs to no session, or lost the one that it belongs to.",
         "sum(increase(spendtree_unattributed_cost_usd_total[1d]))",
     ),
 )

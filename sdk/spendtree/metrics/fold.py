@@ -267,7 +267,7 @@ class Fold:
         payer.session.last = event.at
         if payer.shared is not None:
             self._overflow(event, payer.shared, at)
-        elif payer.odd:
+        if not event.context.session or (event.data and "unattributed" in event.data):
             self._stray(event, payer.who, at)
         overrun = event.overrun
         if overrun:
@@ -277,7 +277,7 @@ class Fold:
             self._notes.waited(kind, waited_us, at)
 
     def _stray(self, event: Event, who: Who, at: int) -> None:
-        """Count a call outside any session."""
+        """Count a call outside any session, or in the one of an agent that lost its own."""
         names = self._names.labels(who, event.request, event.status)
         names["reason"] = label_text(str((event.data or {}).get("unattributed", "no_scope")))
         if event.kind in FINISHED:

@@ -77,7 +77,7 @@ def read(carrier: Headers) -> tuple[Identifiers | None, str]:
 def identifiers_of(scope: "Scope") -> Identifiers:
     """Return what another process needs to go on in a scope."""
     try:
-        context = scope.context_now(scope.tracker.clock() // 1000)
+        context = scope.context_now(scope.tracker.moment())
     except StoreUnavailableError:
         context = scope.context  # the budget's period does not matter here
     return Identifiers(

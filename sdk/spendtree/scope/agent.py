@@ -20,9 +20,9 @@ from spendtree.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from spendtree.event import Context, Event, Kind, Request
+from spendtree.event import LOST_THREAD, Context, Event, Kind, Request
 from spendtree.ids import new_id
-from spendtree.money import Money
+from spendtree.money import PICO_MAX, Money
 from spendtree.scope.base import Scope
 from spendtree.scope.current import current_of
 from spendtree.scope.options import AgentOptions, text
@@ -30,6 +30,7 @@ from spendtree.scope.session import Session, in_cycle
 from spendtree.scope.status import budget_errors, reason, run_status
 from spendtree.store.protocol import Reservation
 from spendtree.usage import Usage
+from spendtree.waiting import in_worker
 
 if TYPE_CHECKING:
     from spendtree.tracker import Spendtree
@@ -92,6 +93,7 @@ class Agent(Scope):
         self._reserves = settings.reserved if reserved is None else reserved
         self._contract = settings.contract
         self._id = b""
+        self._began = 0
         self._implicit: Session | None = None
         self._reservation: Reservation | None = None
         self._sums = [0, 0, 0, 0, 0]
@@ -116,7 +118,7 @@ class Agent(Scope):
             self.parent = current_of(self._tracker)
         if self.parent is None:
             # Nothing is lost when somebody forgets the session: this run is one of its own.
-            self._implicit = self._tracker.session().open()
+            self._implicit = self._own_session().open()
             self.parent = self._implicit
         try:
             self._open_below(self.parent)
@@ -125,10 +127,30 @@ class Agent(Scope):
                 self._implicit.close(error)
             raise
 
+    def _own_session(self) -> Session:
+        """Return a session for a run outside any: under the configured limits, as every session.
+
+        In a thread that lost another one its calls are recorded as lost: no ceiling but this one's
+        stops them, and which session they were meant for nobody can say.
+        """
+        reason = self._tracker.unattributed(
+            f"agent {self.name!r}",
+            "it starts a session of its own, under the configured limits and not under the "
+            "ceiling of the session that it was meant for",
+        )
+        session = self._tracker.session()
+        session.lost = reason == LOST_THREAD
+        session.can_be_lost = not in_worker()
+        return session
+
+    def _leaves_bare(self) -> bool:
+        """Tell whether its thread is as if it had never had a scope: the next one is lost, too."""
+        return self._implicit is not None
+
     def _open_below(self, parent: Scope) -> None:
-        ns = self._tracker.clock()
-        session, around, before = parent.session, parent.run, parent.context_or_last(ns // 1000)
-        self._id = new_id(ns)
+        self._began = at = self._tracker.now()
+        session, around, before = parent.session, parent.run, parent.context_or_last(at)
+        self._id = new_id(at * 1000)
         self._session, self._run, self._era = session, self, session.era
         cycle = before.cycle
         if session.auto_cycles and before.level < 2 and not in_cycle(parent):
@@ -152,7 +174,7 @@ class Agent(Scope):
         data = self._opening_data()
         try:
             self._reservation = starting.open_run(
-                self._tracker, self, accounts, ns // 1000, data, marks, reservation
+                self._tracker, self, accounts, at, data, marks, reservation
             )
         except StoreUnavailableError as error:
             if self.enforces(self.context):
@@ -204,10 +226,10 @@ class Agent(Scope):
             Event(
                 0,
                 Kind.RUN_CLOSED,
-                self._tracker.clock() // 1000,
+                self._tracker.moment(self._began),
                 self._id,
                 self.context,
-                cost=cost,
+                cost=min(cost, PICO_MAX),
                 input_tokens=inputs,
                 output_tokens=outputs,
                 cache_read_tokens=reads,
@@ -271,7 +293,7 @@ class Agent(Scope):
         request = self._read_with(receiver, model, provider)
         target = receiver.name if receiver is not None else ""
         data = {"target": target, **({"violation": violation} if verdict.violation else {})}
-        at, id = self._tracker.clock() // 1000, new_id()
+        at, id = self._tracker.moment(self._began), new_id()
         self._tracker.record(
             Event(
                 0,

@@ -7,6 +7,7 @@ thread, skips it; leaving in another context, out of order or twice does nothing
 
 import os
 from collections.abc import Callable
+from contextvars import Token
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
@@ -55,6 +56,7 @@ class Scope:
         self._outer: Scope | None = None
         self._pid = 0
         self._failure = ""
+        self._bare: Token[Scope | None] | None = None
 
     # State.
 
@@ -99,7 +101,9 @@ class Scope:
         Budget periods follow the clock, and a coordinator follows cycles="auto".
         """
         session = self._session
-        if session is not None and (at >= session.period_end or session.era != self._era):
+        if session is not None and (
+            not session.period_begin <= at < session.period_end or session.era != self._era
+        ):
             session.roll(at)
             self._era = session.era
             self.context = session.charged_now(self.context)
@@ -195,7 +199,9 @@ class Scope:
         outer = current()
         self.open()
         self._outer = outer  # not before: a scope that is entered twice must not be its own outer
-        CURRENT.set(self)
+        token = CURRENT.set(self)
+        if token.old_value is Token.MISSING and self._leaves_bare():
+            self._bare = token
         return self
 
     def __exit__(
@@ -208,7 +214,9 @@ class Scope:
             self.close(error)
         finally:
             # What was entered after this scope and is still open stays current.
-            CURRENT.set(current())
+            left = current()
+            if left is not None or not self._restores_bareness():
+                CURRENT.set(left)
         return self._swallows(error)
 
     async def __aenter__(self) -> Self:
@@ -227,6 +235,20 @@ class Scope:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function, coroutine function or generator: each call opens a new scope."""
         return decorated(self._again, function)
+
+    def _leaves_bare(self) -> bool:
+        """Tell whether a context that had no scope is left as if it never had one."""
+        return False
+
+    def _restores_bareness(self) -> bool:
+        token, self._bare = self._bare, None
+        if token is None:
+            return False
+        try:
+            CURRENT.reset(token)
+        except ValueError:  # left in another context than it was entered in
+            return False
+        return True
 
     def _swallows(self, error: BaseException | None) -> bool:
         """Tell whether an exception ends here quietly."""

@@ -17,9 +17,10 @@ from spendtree.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from spendtree.event import Context, Event, Kind, derived_id
+from spendtree.event import LOST_THREAD, Context, Event, Kind, derived_id
 from spendtree.ids import new_id
 from spendtree.money import Money, to_usd
+from spendtree.period import day_of
 from spendtree.scope.base import Scope
 from spendtree.scope.budgets import NEVER, Budgets
 from spendtree.scope.current import current_of
@@ -85,11 +86,17 @@ class Session(Scope):
         self._shared = False
         self._continues = False
         self._envelopes: set[str] = set()
+        self.lost = False
+        """Whether it is that of an agent in a thread that lost the session it was meant for."""
+        self.can_be_lost = True
+        """Whether what other threads do outside any session may have been meant for it."""
         self.ceiling_stands = False
         self.is_capped = False
         """Whether its ceiling, or a budget of its customer or team, stands."""
+        self.period_begin = 0
         self.period_end = NEVER
-        """The microsecond at which the first of its budget periods is over."""
+        """From and up to which microsecond its budget periods are the ones that stand open: of a
+        clock that went back, an earlier period's accounts are charged again."""
         self.era = 0
         self.inbox: dict[bytes, int] = {}
         """By message, the tokens of what was delivered here and no call has read yet."""
@@ -98,7 +105,7 @@ class Session(Scope):
         return Session(self._tracker, self._given_id, **self._options)
 
     def _open(self) -> None:
-        tracker, at = self._tracker, self._tracker.clock() // 1000
+        tracker, at = self._tracker, self._tracker.now()
         self._session = self
         self._follows = self if self._auto else None
         self.context = Context(self.id, self._customer or "", self._team or "")
@@ -139,6 +146,7 @@ class Session(Scope):
         self._budgets.roll(at, self.context, self.marks_of)
         self.is_capped = self.ceiling_stands or bool(self._budgets.accounts)
         self.period_end = self._budgets.end
+        self.period_begin = 0 if self.period_end == NEVER else day_of(at)
         self.era += 1
         self.context = self.charged_now(self.context)
 
@@ -174,6 +182,7 @@ class Session(Scope):
             "expected": self._expected,
             "auto": self._auto or None,
             "opener": str(owner.current()),
+            "unattributed": LOST_THREAD if self.lost else None,
         }
         return {key: value for key, value in data.items() if value is not None}
 
@@ -222,14 +231,14 @@ class Session(Scope):
     def _record_end(self, error: BaseException | None) -> None:
         store = self._tracker.store
         if not self._charged:
-            self._open_accounts(self._tracker.clock() // 1000)
+            self._open_accounts(self._tracker.moment())
         if self._tracker.unsettled or self._tracker.delayed:
             self._tracker.retry_unsettled()
         rows = store.totals(self.id)
         event = Event(
             0,
             Kind.SESSION_CLOSED,
-            self._tracker.clock() // 1000,
+            self._tracker.moment(self._opening.at),
             derived_id("session", self.id),
             self.context,
             cost=sum(row.cost for row in rows),
@@ -295,9 +304,9 @@ class Session(Scope):
     # Money.
 
     def roll(self, at: int) -> None:
-        """Go on to the budget periods that `at` is in, if one of them is over."""
+        """Charge the budget periods that `at` is in, if they are others than those of before."""
         with self._lock:
-            if at >= self.period_end:
+            if not self.period_begin <= at < self.period_end:
                 self._open_accounts(at)
 
     def reconfigured(self) -> None:
@@ -330,7 +339,7 @@ class Session(Scope):
         if not self._opened:
             raise ScopeError("a ceiling is set on an open session: enter it first")
         cap = self._tracker.amount(ceiling, "ceiling")
-        at = self._tracker.clock() // 1000
+        at = self._tracker.now()
         account, id = f"session/{self.id}", new_id()
         data = {"account": account, "kind": "session", "reason": "set_ceiling"}
         event = Event(0, Kind.CAP_CHANGED, at, id, self.context_now(at), cost=cap, data=data)

@@ -36,7 +36,10 @@ class Held(NamedTuple):
 
 
 class Stray(NamedTuple):
-    """Calls outside any scope, by the reason: no_scope, lost_thread or imported."""
+    """Calls outside any session, by the reason: no_scope, lost_thread or imported.
+
+    Of lost threads those, too, whose agent started a session of its own.
+    """
 
     reason: str
     calls: int
@@ -57,6 +60,12 @@ class Called(NamedTuple):
 
     provider: str
     model: str
+class Unrecorded(NamedTuple):
+    """Calls that a program left without recording anything: the model, and where (file:line)."""
+
+    model: str
+    place: str
+    calls: int
 
 
 class Health(NamedTuple):
@@ -75,6 +84,7 @@ class Health(NamedTuple):
     strays: tuple[Stray, ...] = ()
     unpriced: tuple[Unpriced, ...] = ()
     called: tuple[Called, ...] = ()
+    unrecorded: tuple[Unrecorded, ...] = ()
 
 
 def examine(path: str) -> Health:
@@ -118,6 +128,7 @@ def _look(connection: sqlite3.Connection, path: str) -> Health:
         _strays(connection),
         _unpriced(connection),
         _called(connection),
+        _unrecorded(connection),
     )
 
 
@@ -141,7 +152,9 @@ def _strays(connection: sqlite3.Connection) -> tuple[Stray, ...]:
         "SELECT coalesce(json_extract(e.data, '$.unattributed'), 'no_scope') AS reason, "
         "sum(coalesce(json_extract(e.data, '$.rollup.count'), 1)), total(e.cost), max(e.at) "
         "FROM context c JOIN event e ON e.context = c.no "
-        "WHERE c.session = '' AND e.kind IN (?, ?) GROUP BY reason ORDER BY 2 DESC",
+        "WHERE e.kind IN (?, ?) AND (c.session = '' OR "
+        "(e.data IS NOT NULL AND json_extract(e.data, '$.unattributed') IS NOT NULL)) "
+        "GROUP BY reason ORDER BY 2 DESC",
         (Kind.CALL, Kind.LAPSE),
     )
     return tuple(Stray(reason, calls, int(cost), at) for reason, calls, cost, at in rows)
@@ -163,3 +176,13 @@ def _called(connection: sqlite3.Connection) -> tuple[Called, ...]:
         f"AND purpose <> 'message' ORDER BY model, provider LIMIT {MODELS_MAX}"
     )
     return tuple(Called(*row) for row in rows)
+def _unrecorded(connection: sqlite3.Connection) -> tuple[Unrecorded, ...]:
+    rows = connection.execute(
+        "SELECT r.model, json_extract(e.data, '$.place') AS place, "
+        "sum(coalesce(json_extract(e.data, '$.rollup.count'), 1)) "
+        "FROM event e JOIN request r ON r.no = e.request "
+        "WHERE e.kind = ? AND e.data IS NOT NULL AND place IS NOT NULL "
+        "GROUP BY r.model, place ORDER BY 3 DESC, 1, 2",
+        (Kind.LAPSE,),
+    )
+    return tuple(Unrecorded(*row) for row in rows)

@@ -21,7 +21,7 @@ MEMBERS_MAX = 200
 _MONEY_MAX = 2**62
 ROLLED = frozenset((Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT, Kind.DENIED, Kind.TOOL, Kind.MESSAGE))
 _ENDS = (Kind.SESSION_OPENED, Kind.SESSION_CLOSED)
-_TOLD = ("unattributed", "name", "kind", "account", "would", "spawn", "target")
+_TOLD = ("unattributed", "name", "kind", "account", "would", "spawn", "target", "place")
 """What the data of events says that figures are told apart by; a violation's kind is, too."""
 
 

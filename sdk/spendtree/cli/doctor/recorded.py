@@ -3,17 +3,19 @@
 from spendtree.cli import output
 from spendtree.cli.doctor.finding import Section
 from spendtree.money import format_usd
-from spendtree.store.health import Health, Stray
+from spendtree.store.health import Health, Stray, Unrecorded
 from spendtree.tree import iso
 
 REASONS = {
     "no_scope": (
         "were made outside any session",
-        "open a spendtree.session around what makes them; `spendtree.instrument` alone opens none",
+        "open a spendtree.session around what makes them; `spendtree.instrument` alone opens none. "
+        "session.required in spendtree.yaml refuses such calls",
     ),
     "lost_thread": (
         "lost the scope on the way into a thread",
-        "use spendtree.ThreadPoolExecutor, or scope.bind(function) for other pools and threads",
+        "its ceiling did not stop them: use spendtree.ThreadPoolExecutor or asyncio.to_thread, or "
+        "scope.bind(function) for other pools and threads; the program's log says where",
     ),
     "imported": (
         "were imported without a session",
@@ -23,6 +25,7 @@ REASONS = {
 """Why a call is unattributed -> what that means, and what to do about it."""
 
 MODELS_SHOWN = 3
+PLACES_SHOWN = 5
 
 
 def look(health: Health) -> Section:
@@ -41,6 +44,7 @@ def look(health: Health) -> Section:
             for each in health.strays
         ],
         "unpriced": [each._asdict() for each in health.unpriced],
+        "unrecorded": [each._asdict() for each in health.unrecorded],
     }
     if not health.events:
         section.note("nothing is recorded yet", "`spendtree demo` shows what it looks like")
@@ -52,6 +56,16 @@ def look(health: Health) -> Section:
         _stray(section, stray)
     if health.unpriced:
         _unpriced(section, health)
+    for unrecorded in health.unrecorded[:PLACES_SHOWN]:
+        _unrecorded(section, unrecorded)
+    more = health.unrecorded[PLACES_SHOWN:]
+    if more:
+        calls = sum(each.calls for each in more)
+        section.warn(
+            f"{output.plural(calls, 'call')} more were left without a recorded response, at "
+            f"{output.plural(len(more), 'other place')}",
+            "`spendtree doctor --json` names them all",
+        )
     return section
 
 
@@ -65,6 +79,15 @@ def _stray(section: Section, stray: Stray) -> None:
         section.note(text, fix)
     else:
         section.warn(text, fix)
+
+
+def _unrecorded(section: Section, found: Unrecorded) -> None:
+    verb = "was" if found.calls == 1 else "were"
+    section.warn(
+        f"{output.plural(found.calls, 'call')} of {found.model} {verb} left without a recorded "
+        f"response, at {found.place or 'an unknown place'}: what was held is presumed spent",
+        "call.record(response) there, or call.void(reason) where nothing was sent",
+    )
 
 
 def _unpriced(section: Section, health: Health) -> None:
