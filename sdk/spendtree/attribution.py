@@ -50,11 +50,11 @@ def unattributed(tracker: "Spendtree", what: str, otherwise: str) -> str:
         )
         if config.mode_for("session") == "enforce":
             raise SessionRequiredError(f"{refusal}; nothing was sent", reason=reason)
-        place = call_site()
+        place = call_site() or _nowhere(what)
         if tracker.places.is_new("required", place):
             log.warning("%s (at %s; logged once for each place)", refusal, place)
     elif reason == LOST_THREAD:
-        place = call_site()
+        place = call_site() or _nowhere(what)
         if tracker.places.is_new(reason, place):
             log.warning(
                 "%s is made %s, at %s: %s; %s (logged once for each place)",
@@ -76,6 +76,11 @@ def why(tracker: "Spendtree") -> str:
         return NO_SCOPE
     lost = any(session.can_be_lost for session in _open_sessions(tracker))
     return LOST_THREAD if lost else NO_SCOPE
+
+
+def _nowhere(what: str) -> str:
+    """Return the place of what a pool called directly: a decorated function, a bound method."""
+    return f"no line of the program ({what})"
 
 
 def _is_of_pool(thread: threading.Thread) -> bool:

@@ -248,6 +248,18 @@ def test_each_place_is_warned_of_once_and_no_more_than_are_remembered(
     assert "tool 'search'" in second
 
 
+def test_a_decorated_function_that_a_pool_calls_is_named_where_no_line_is(caplog: Log) -> None:
+    tracker = made()
+    functions = [tracker.agent(name)(lambda: None) for name in ("a", "b", "a")]
+    with tracker.session(), ThreadPoolExecutor(1) as pool:
+        for function in functions:
+            pool.submit(function).result(60)
+    assert ["no line of the program (agent 'a')" in each for each in warnings(caplog)] == [
+        True,
+        False,
+    ]
+
+
 # Limits of what has no session.
 
 

@@ -206,7 +206,7 @@ class Call(Asking):
                 "at %s a call of %s was left without call.record(response) and without an error: "
                 "its worst case, $%s, is presumed spent; record what came back, or say "
                 "call.void(reason) where nothing was sent (logged once for each place)",
-                *(place, self._request.model, f"{self.held:f}"),
+                *(place or "an unknown line", self._request.model, f"{self.held:f}"),
             )
         return "nothing was recorded"
 

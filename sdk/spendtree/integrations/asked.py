@@ -63,7 +63,7 @@ class ClientCall(Call):
                 "a response of %s that was read at %s stated no usage: its worst case, $%s, is "
                 "presumed spent; have the server state usage in its streams, or make such calls "
                 "within spendtree.call, and record their usage (logged once for each place)",
-                *(self._request.model, place, f"{self.held:f}"),
+                *(self._request.model, place or "an unknown line", f"{self.held:f}"),
             )
         return "the response stated no usage"
 

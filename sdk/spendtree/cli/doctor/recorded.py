@@ -85,7 +85,7 @@ def _unrecorded(section: Section, found: Unrecorded) -> None:
     verb = "was" if found.calls == 1 else "were"
     section.warn(
         f"{output.plural(found.calls, 'call')} of {found.model} {verb} left without a recorded "
-        f"response, at {found.place or 'an unknown place'}: what was held is presumed spent",
+        f"response, at {found.place or 'an unknown line'}: what was held is presumed spent",
         "call.record(response) there, or call.void(reason) where nothing was sent",
     )
 
