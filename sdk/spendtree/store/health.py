@@ -60,6 +60,8 @@ class Called(NamedTuple):
 
     provider: str
     model: str
+
+
 class Unrecorded(NamedTuple):
     """Calls that a program left without recording anything: the model, and where (file:line)."""
 
@@ -176,6 +178,8 @@ def _called(connection: sqlite3.Connection) -> tuple[Called, ...]:
         f"AND purpose <> 'message' ORDER BY model, provider LIMIT {MODELS_MAX}"
     )
     return tuple(Called(*row) for row in rows)
+
+
 def _unrecorded(connection: sqlite3.Connection) -> tuple[Unrecorded, ...]:
     rows = connection.execute(
         "SELECT r.model, json_extract(e.data, '$.place') AS place, "
