@@ -26,11 +26,13 @@ from spendtree_exporter.keeper import SESSION_IDLE_SECONDS, Keeper
 from spendtree_exporter.layout import HEADERS
 from spendtree_exporter.lock import lock_path
 from spendtree_exporter.negotiate import format_for, wants_gzip
-from spendtree_exporter.otlp import Receiver
+from spendtree_exporter.otlp import TRACES, Receiver
 from spendtree_exporter.own import VERSION
 from spendtree_exporter.queries import Queries
 from spendtree_exporter.render import Own
 from spendtree_exporter.scrape import Scrapes
+from spendtree_exporter.tokens import Tokens
+from spendtree_exporter.watch import Reloads
 
 CATCH_UP_SECONDS = 5.0
 """How long a scrape waits for the first full catch-up; Prometheus gives up after 10 s."""
@@ -45,24 +47,29 @@ def create_app(
     session_idle_seconds: float = SESSION_IDLE_SECONDS,
     receive: PriceBook | None = None,
     patience: Patience | None = None,
+    charge: bool = False,
+    tokens: Tokens | None = None,
+    reloads: Reloads | None = None,
 ) -> Starlette:
     """Return the exporter of a store: metrics at `telemetry_path`, health, API and pages.
 
     It follows the store while it runs; `fold` is an empty Fold with other limits than usual. The
     store stays the caller's, who closes it afterwards. `state.follower` is the Follower, which
     keeps its state over restarts in `state_file`. With prices to `receive` by, spans are taken at
-    `/v1/traces`, and wait for the rest of their trace as `patience` says.
+    `/v1/traces`, and wait for the rest of their trace as `patience` says; `tokens` are asked for
+    there, and only with `charge` are the accounts of sessions charged that spans name. `reloads`
+    tells whether files that were read again are in force.
     """
     follower = Follower(store, fold=fold, state_file=state_file)
     queries = Queries(store)
-    gatherer = None if receive is None else _gatherer(store, receive, patience)
+    gatherer = None if receive is None else _gatherer(store, receive, patience, charge=charge)
     keeper = Keeper(
         store,
         session_idle_seconds=session_idle_seconds,
         when_writer=gatherer.take_up if gatherer else lambda: None,
     )
-    receiver = Receiver(gatherer, keeper)
-    doors = _Doors(follower, keeper, receiver, telemetry_path)
+    receiver = Receiver(gatherer, keeper, tokens)
+    doors = _Doors(follower, keeper, receiver, telemetry_path, reloads or Reloads())
     routes = [
         Route(telemetry_path, doors.metrics),
         Route("/-/healthy", doors.healthy),
@@ -72,7 +79,7 @@ def create_app(
         *site.routes(queries),
     ]
     if gatherer is not None:
-        routes.append(Route("/v1/traces", receiver.traces, methods=["POST"]))
+        routes.append(Route(TRACES, receiver.traces, methods=["POST"]))
     app = Starlette(
         routes=routes, lifespan=doors.lifespan, exception_handlers={HTTPException: api.refused}
     )
@@ -80,18 +87,26 @@ def create_app(
     return app
 
 
-def _gatherer(store: Store, prices: PriceBook, patience: Patience | None) -> Gatherer:
+def _gatherer(
+    store: Store, prices: PriceBook, patience: Patience | None, *, charge: bool
+) -> Gatherer:
     beside = lock_path(store.url)
     journal = Journal(f"{beside}-spans") if beside else None
-    return Gatherer(store, prices, patience=patience, journal=journal)
+    return Gatherer(store, prices, patience=patience, journal=journal, charge=charge)
 
 
 class _Doors:
     """The endpoints, around one follower."""
 
     def __init__(
-        self, follower: Follower, keeper: Keeper, receiver: Receiver, telemetry_path: str
+        self,
+        follower: Follower,
+        keeper: Keeper,
+        receiver: Receiver,
+        telemetry_path: str,
+        reloads: Reloads,
     ) -> None:
+        self._reloads = reloads
         self._follower = follower
         self._keeper = keeper
         self._receiver = receiver
@@ -165,4 +180,9 @@ class _Doors:
         return f"not ready: reading the log, {follower.events_read:,} events so far"
 
     def _own(self) -> Own:
-        return {"exporter_writer": [((), int(self._keeper.writer))], **self._receiver.own()}
+        received = self._receiver.own()
+        return {
+            "exporter_writer": [((), int(self._keeper.writer))],
+            "exporter_config_last_reload_successful": [((), int(self._reloads.good))],
+            **received,
+        }

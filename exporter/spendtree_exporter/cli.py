@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -22,14 +22,17 @@ from spendtree.store import DEFAULT_URL, open_store
 from spendtree_exporter import snapshot
 from spendtree_exporter.app import create_app
 from spendtree_exporter.follow import Follower
+from spendtree_exporter.hosts import host_names
 from spendtree_exporter.lock import lock_path
 from spendtree_exporter.logs import log_to_stderr
-from spendtree_exporter.otlp import check_installed
+from spendtree_exporter.otlp import TRACES, check_installed
 from spendtree_exporter.own import VERSION
 from spendtree_exporter.reload import reloading
 from spendtree_exporter.security import Security
 from spendtree_exporter.serve import closing_socket, listen_on, serve_on, url_of
 from spendtree_exporter.settings import Settings, changes, read_settings
+from spendtree_exporter.tokens import Tokens
+from spendtree_exporter.watch import Reloads
 
 log = logging.getLogger("spendtree.exporter")
 
@@ -54,6 +57,21 @@ class _Level(StrEnum):
 class _LogFormat(StrEnum):
     logfmt = "logfmt"
     json = "json"
+
+
+class _Access(NamedTuple):
+    """Who is let in: the files that say so, and the names that are answered to."""
+
+    web_config: Path | None
+    allowed_hosts: Sequence[str]
+    token_file: Path | None
+
+
+class _Spans(NamedTuple):
+    """Whether spans are received, and whether they are charged."""
+
+    receive: bool
+    charge: bool
 
 
 def _version(wanted: bool) -> None:
@@ -105,11 +123,38 @@ def export(
             show_default="plain HTTP for everybody",
         ),
     ] = None,
+    allowed_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--web.allowed-hosts",
+            metavar="NAME",
+            help="Name in Host headers that is answered to beside localhost and loopback "
+            "addresses; repeatable, * for any.",
+            show_default="checked on loopback addresses only",
+        ),
+    ] = None,
     receive: Annotated[
         bool,
         typer.Option(
             "--web.enable-otlp-receiver",
             help="Take OpenTelemetry spans at POST /v1/traces (OTLP/HTTP).",
+            show_default=True,
+        ),
+    ] = False,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--otlp.token-file",
+            metavar="FILE",
+            help="Bearer tokens, one a line; spans are taken with one of them only.",
+            show_default="spans from everybody who is let in",
+        ),
+    ] = None,
+    charge: Annotated[
+        bool,
+        typer.Option(
+            "--otlp.charge",
+            help="Charge received calls to the sessions that they name.",
             show_default=True,
         ),
     ] = False,
@@ -136,8 +181,8 @@ def export(
             _state_file(store, state_file),
             listen_address,
             telemetry_path,
-            web_config,
-            receive=receive,
+            _Access(web_config, allowed_hosts or (), token_file),
+            _Spans(receive, charge),
         )
     except (SpendtreeError, OSError) as error:
         typer.echo(f"spendtree-exporter: {error}", err=True)
@@ -150,29 +195,39 @@ def _run(
     state_file: Path | None,
     addresses: Sequence[str],
     telemetry_path: str,
-    web_config: Path | None,
-    *,
-    receive: bool,
+    access: _Access,
+    spans: _Spans,
 ) -> None:
     _check_path(telemetry_path)
-    security = None if web_config is None else Security(web_config)
-    tls = None if security is None else security.tls
-    if receive:
+    hosts = host_names(access.allowed_hosts)
+    reloads = Reloads()
+    security = access.web_config and Security(access.web_config, reloads=reloads)
+    tokens = access.token_file and Tokens(access.token_file, reloads=reloads)
+    tls = security.tls if security else None
+    if spans.receive:
         check_installed()
+    elif tokens or spans.charge:
+        raise ConfigurationError(
+            "--otlp.token-file and --otlp.charge need --web.enable-otlp-receiver: nothing is "
+            "received without it"
+        )
     settings = read_settings(config_file)
     with closing(open_store(url, create=False)) as store, _listening(addresses) as sockets:
         fold = Fold(store.id, **settings.fold._asdict())
-        prices = PriceBook(load_config(config_file).prices) if receive else None
+        prices = PriceBook(load_config(config_file).prices) if spans.receive else None
         app = create_app(
             store,
             telemetry_path=telemetry_path,
             fold=fold,
             state_file=state_file,
             receive=prices,
+            charge=spans.charge,
+            tokens=tokens or None,
+            reloads=reloads,
         )
         dated = catalogue_figures(PriceBook().catalogue_timestamp)
         app.state.follower.configured = {**dated, **settings.figures}
-        with reloading(config_file, app.state.follower, settings):
+        with reloading(config_file, app.state.follower, settings, reloads):
             scheme = "http" if tls is None else "https"
             for sock in sockets:
                 log.info("serving %s%s for %s", url_of(sock, scheme), telemetry_path, store.url)
@@ -180,7 +235,9 @@ def _run(
                 said = "; ".join(changes(Settings(), settings)) or "all limits are the defaults"
                 log.info("configured by %s: %s", config_file, said)
             _spare_the_collector(app.state.follower)
-            serve_on(app if security is None else security.guard(app), sockets, tls)
+            own = (TRACES,) if tokens else ()
+            guarded = security.guard(app, except_for=own) if security else app
+            serve_on(guarded, sockets, tls, hosts=hosts)
         log.info("stopped")
 
 

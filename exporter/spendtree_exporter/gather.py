@@ -82,9 +82,11 @@ class Gatherer:
         *,
         patience: Patience | None = None,
         journal: Journal | None = None,
+        charge: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._charge = charge
         self._prices = prices
         self._patience = patience or Patience()
         self._journal = journal
@@ -195,7 +197,12 @@ class Gatherer:
         return ours
 
     def _load(self, spans: Iterable[SpanRecord]) -> bool:
-        terms = Terms(prices=self._prices, origin="import", now_us=time.time_ns() // 1000)
+        terms = Terms(
+            prices=self._prices,
+            origin="import",
+            now_us=time.time_ns() // 1000,
+            charge=self._charge,
+        )
         try:
             loader = Loader(self._store, terms, live=True)
             for session in sort(spans).sessions:

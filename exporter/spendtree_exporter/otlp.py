@@ -1,4 +1,4 @@
-"""OTLP: `POST /v1/traces`, the door that any OpenTelemetry exporter can send its spans to.
+"""OTLP: `POST /v1/traces`, the endpoint that any OpenTelemetry exporter can send its spans to.
 
 https://opentelemetry.io/docs/specs/otlp/#otlphttp: protobuf or JSON, gzip or not; what cannot be
 read of a request is told as partial success, what must not be sent again is a 4xx, what may is a
@@ -22,6 +22,7 @@ from spendtree.ingest import Problem, SpanRecord, parse
 from spendtree_exporter.gather import Figures, Gatherer
 from spendtree_exporter.keeper import Keeper
 from spendtree_exporter.render import Own
+from spendtree_exporter.tokens import Tokens
 
 BODY_MAX = 8 * 2**20
 """Bytes of a request as sent; the collector's own limit is 20 MiB, its batches are far below."""
@@ -30,10 +31,16 @@ UNZIPPED_MAX = 64 * 2**20
 SPANS_MAX = 10_000
 """Spans of one request; SDKs send 512, the collector 8,192."""
 
+TRACES = "/v1/traces"
+"""The path that OTLP/HTTP has for spans."""
+
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
-_INVALID, _UNAVAILABLE = 3, 14
+_INVALID = 3
+_CODES = {401: 16, 403: 7, 503: 14}
 """https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto."""
+
+_HEADERS = {503: {"Retry-After": "5"}, 401: {"WWW-Authenticate": 'Bearer realm="spendtree"'}}
 
 _PROBLEMS_TOLD = 3
 
@@ -65,8 +72,11 @@ class Receiver:
     Without one it is shut, and tells that no span came.
     """
 
-    def __init__(self, gatherer: Gatherer | None, keeper: Keeper) -> None:
+    def __init__(
+        self, gatherer: Gatherer | None, keeper: Keeper, tokens: Tokens | None = None
+    ) -> None:
         self._gatherer = gatherer
+        self._tokens = tokens
         self._keeper = keeper
         self._rejected = 0
 
@@ -82,6 +92,8 @@ class Receiver:
 
     def own(self) -> Own:
         """Return the samples that tell how many spans came."""
+        if self._tokens:  # also where no request asks for one
+            self._tokens.look()
         figures = self._gatherer.figures() if self._gatherer else Figures(0, 0, 0)
         return {
             "exporter_received_spans_total": [
@@ -97,6 +109,7 @@ class Receiver:
         assert self._gatherer is not None
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
+            self._check_sender(request)
             if kind not in (PROTOBUF, JSON):
                 raise RefusedError(415, f"content type {kind!r}: send {PROTOBUF} or {JSON}")
             if not self._keeper.writer:
@@ -114,6 +127,16 @@ class Receiver:
             return _refusal(kind, error)
         self._rejected += len(read.problems)
         return _answer(kind, read.problems)
+
+    def _check_sender(self, request: Request) -> None:
+        """Raise RefusedError for who may not send spans, before anything is read of them."""
+        if "origin" in request.headers:
+            # A page of any site could send them through the browser of somebody who is let in.
+            raise RefusedError(403, "spans are not taken from web pages: send them from a server")
+        if self._tokens and not self._tokens.admits(request.headers.get("authorization", "")):
+            raise RefusedError(
+                401, "spans are taken with a token only: send `Authorization: Bearer TOKEN`"
+            )
 
 
 async def _body(request: Request) -> bytes:
@@ -224,8 +247,8 @@ def _answer(kind: str, problems: list[Problem]) -> Response:
 
 def _refusal(kind: str, error: RefusedError) -> Response:
     """Return the answer of a request that was not taken: a google.rpc.Status, as OTLP asks for."""
-    code = _UNAVAILABLE if error.status == 503 else _INVALID
-    headers = {"Retry-After": "5"} if error.status == 503 else None
+    code = _CODES.get(error.status, _INVALID)
+    headers = _HEADERS.get(error.status)
     if kind == PROTOBUF:
         body = _varint_field(1, code) + _text_field(2, str(error))
         return Response(body, error.status, headers, PROTOBUF)

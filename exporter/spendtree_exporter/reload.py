@@ -11,15 +11,19 @@ from queue import SimpleQueue
 from spendtree.errors import ConfigurationError
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.settings import Settings, changes, put_in_force, read_settings
+from spendtree_exporter.watch import Reloads
 
 log = logging.getLogger("spendtree.exporter")
 
 
 @contextmanager
-def reloading(file: Path | None, follower: Follower, settings: Settings) -> Iterator[None]:
+def reloading(
+    file: Path | None, follower: Follower, settings: Settings, reloads: Reloads
+) -> Iterator[None]:
     """Read the file again at each SIGHUP while the block runs. Only in the main thread.
 
-    `settings` are those in force. Without a file a SIGHUP is answered by a line in the log.
+    `settings` are those in force; `reloads` is told whether others could be put in force. Without
+    a file a SIGHUP is answered by a line in the log.
     """
     hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
     if hangup is None:  # Windows knows no such signal
@@ -29,7 +33,10 @@ def reloading(file: Path | None, follower: Follower, settings: Settings) -> Iter
     # waiting for the fold are left to a thread, so that no scrape waits for them.
     asked: SimpleQueue[bool] = SimpleQueue()
     thread = threading.Thread(
-        target=_reload, args=(asked, file, follower, settings), name="spendtree-reload", daemon=True
+        target=_reload,
+        args=(asked, file, follower, settings, reloads),
+        name="spendtree-reload",
+        daemon=True,
     )
     before = signal.signal(hangup, lambda _number, _frame: asked.put(True))
     thread.start()
@@ -42,21 +49,40 @@ def reloading(file: Path | None, follower: Follower, settings: Settings) -> Iter
 
 
 def _reload(
-    asked: "SimpleQueue[bool]", file: Path | None, follower: Follower, settings: Settings
+    asked: "SimpleQueue[bool]",
+    file: Path | None,
+    follower: Follower,
+    settings: Settings,
+    reloads: Reloads,
 ) -> None:
     while asked.get():
         if file is None:
             log.warning("SIGHUP: nothing to read again, since there is no --config.file")
             continue
         try:
-            wanted = read_settings(file)
+            settings = _read_again(file, follower, settings)
         except ConfigurationError as error:
             log.error("%s; the settings stay as they were", error)
-            continue
+            reloads.record("config", good=False)
         except Exception:
             # Without this thread no later SIGHUP would be heard, and nobody would know.
             log.exception("%s could not be read again; the settings stay as they were", file)
-            continue
+            reloads.record("config", good=False)
+        else:
+            reloads.record("config", good=True)
+
+
+def _read_again(file: Path, follower: Follower, settings: Settings) -> Settings:
+    """Put what a file says in force, whole or, with an error, not at all; return it."""
+    wanted = read_settings(file)
+    if wanted == Settings() != settings:
+        raise ConfigurationError(
+            f"{file} sets nothing any more: to go back to all defaults, start again"
+        )
+    try:
         put_in_force(wanted, follower)
-        log.info("%s read again: %s", file, "; ".join(changes(settings, wanted)) or "no change")
-        settings = wanted
+    except Exception:
+        put_in_force(settings, follower)
+        raise
+    log.info("%s read again: %s", file, "; ".join(changes(settings, wanted)) or "no change")
+    return wanted

@@ -7,13 +7,14 @@ import socket
 import ssl
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from spendtree.errors import ConfigurationError
+from spendtree_exporter.hosts import answering
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
 
@@ -111,10 +112,17 @@ def serve(app: ASGIApp, host: str = "127.0.0.1", port: int = 9797) -> None:
 
 
 def serve_on(
-    app: ASGIApp, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None
+    app: ASGIApp,
+    sockets: Sequence[socket.socket],
+    tls: ssl.SSLContext | None = None,
+    *,
+    hosts: Collection[str] = (),
 ) -> None:
-    """Serve on listening sockets until SIGTERM or SIGINT; they stay the caller's."""
-    _server(app, tls).run(sockets=list(sockets))
+    """Serve on listening sockets until SIGTERM or SIGINT; they stay the caller's.
+
+    `hosts` are names that are answered to beside this host's own: see `hosts.answering`.
+    """
+    _server(answering(app, sockets, hosts), tls).run(sockets=list(sockets))
 
 
 @contextmanager
@@ -135,7 +143,8 @@ def serving(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[st
 
     Raises OSError as `listen` does.
     """
-    sock, server = listen(host, port), _server(app)
+    sock = listen(host, port)
+    server = _server(answering(app, [sock]))
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [sock]}, name="spendtree-serve", daemon=True
     )
@@ -175,6 +184,8 @@ def _server(app: ASGIApp, tls: ssl.SSLContext | None = None) -> _Server:
             lifespan="on",
             ws="none",
             server_header=False,
+            # A peer is who connects, not who a header says: everybody can write that.
+            proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
             ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )

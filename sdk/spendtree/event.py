@@ -71,6 +71,10 @@ NO_SCOPE, LOST_THREAD = "no_scope", "lost_thread"
 """Why a live call belongs to no session (data["unattributed"]): there was none, or a thread has
 lost it. A call in the session of an agent that has lost another one says so, too."""
 
+RECEIVED = "otlp:"
+"""What the ids of sessions begin with that only spans tell of which anybody may have sent. No
+session of an application may: these have whatever customer the spans name, and no account."""
+
 _TRUE = (Kind.CALL, Kind.ADJUSTMENT, Kind.TOOL)
 
 

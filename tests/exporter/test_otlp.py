@@ -85,7 +85,7 @@ def calls(store: Store) -> list[tuple[str, str, int | None]]:
     return [(event.context.session, event.context.agent, event.cost) for event in found]
 
 
-TRACE = f"{1:032x}"
+TRACE = f"otlp:{1:032x}"
 COST = 100 * 10**6 + 10 * 2 * 10**6
 
 
@@ -139,7 +139,7 @@ def test_the_official_exporter_delivers_agents_and_calls(sqlite_url: str, compre
                         }
                     )
         provider.shutdown()
-        trace = f"{root.get_span_context().trace_id:032x}"
+        trace = f"otlp:{root.get_span_context().trace_id:032x}"
         until(lambda: len(calls(store)) == 2)
         assert calls(store) == [(trace, "coordinator", COST)] * 2
         until(lambda: value(httpx.get(f"{url}/metrics").text, "spendtree_calls_total") == 2)

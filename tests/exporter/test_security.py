@@ -14,8 +14,9 @@ from spendtree.errors import ConfigurationError
 from spendtree.store.memory import MemoryStore
 from spendtree_exporter import security as security_module
 from spendtree_exporter.app import create_app
-from spendtree_exporter.security import Security, context_of, read_web_config
+from spendtree_exporter.security import Security
 from spendtree_exporter.serve import serving
+from spendtree_exporter.webconfig import context_of, read_web_config
 from tests.exporter.test_cli import refused, started
 
 bcrypt = pytest.importorskip("bcrypt", reason="bcrypt is not installed: pip install bcrypt")
@@ -157,7 +158,7 @@ def test_whatever_goes_wrong_with_reading_again_changes_nothing(
     clock = Clock()
     file.write_text(f"basic_auth_users: {{alice: '{hashed('one')}'}}")
 
-    def broken(_: Path) -> None:
+    def broken(_: Path, *, again: bool) -> None:
         raise ZeroDivisionError
 
     with serving(guarded(file, clock)[1]) as url:

@@ -23,6 +23,8 @@ class Terms:
 
     `origin` is "import" or "history" (see `Context`). `customer` and `team` are for sessions whose
     spans name none. `now_us` is the time of what has no time, microseconds since 1970 UTC.
+    `charge` is whether sessions' accounts are charged. Spans that anybody may have sent charge
+    none, and make sessions of their own: see `sessions.received`.
     """
 
     prices: PriceBook
@@ -30,6 +32,7 @@ class Terms:
     customer: str = ""
     team: str = ""
     now_us: int = 0
+    charge: bool = True
 
 
 class Timed(NamedTuple):

@@ -68,7 +68,7 @@ def convert(found: SpanSession, terms: Terms) -> Converted:
     timed.sort(key=lambda event: event[:3])
     return Converted(
         session=found.session,
-        accounts=[session_account(found.session, top.customer, top.team)],
+        accounts=[session_account(found.session, top.customer, top.team)] if terms.charge else [],
         events=[event.event for event in timed],
         runs=len(agent_runs),
         totals=sum(booking.is_total(run) for run in agent_runs),
@@ -107,8 +107,8 @@ def _bounds(times: Sequence[tuple[int, int]]) -> tuple[int, int]:
 def _session_context(found: SpanSession, terms: Terms) -> Context:
     customer = next((span.customer for span in found.spans if span.customer), terms.customer)
     team = next((span.team for span in found.spans if span.team), terms.team)
-    account = session_account(found.session)
-    return Context(found.session, customer, team, path=(account.id,), origin=terms.origin)
+    path = (session_account(found.session).id,) if terms.charge else ()
+    return Context(found.session, customer, team, path=path, origin=terms.origin)
 
 
 def _run_context(top: Context, run: Run) -> Context:

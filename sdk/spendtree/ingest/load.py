@@ -7,11 +7,11 @@ from pathlib import Path
 
 from spendtree.account import Account, session_account
 from spendtree.errors import ConfigurationError
-from spendtree.event import Event, Kind, derived_id
+from spendtree.event import RECEIVED, Event, Kind, derived_id
 from spendtree.ingest.booking import Terms, closing
 from spendtree.ingest.convert import Converted, convert
 from spendtree.ingest.files import read_file
-from spendtree.ingest.sessions import SpanSession, sort
+from spendtree.ingest.sessions import SpanSession, received, sort
 from spendtree.ingest.span import Problem, SpanRecord
 from spendtree.pricing import PriceBook
 from spendtree.store import Store
@@ -23,6 +23,7 @@ BATCH = 5_000
 _COUNTED = ("runs", "calls", "failed", "unpriced", "unmetered", "totals")
 
 _FINISHED = (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT)
+_CALLED = (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT)
 _OF_SESSIONS = (Kind.SESSION_OPENED, Kind.SESSION_CLOSED)
 
 Progress = Callable[[str, int, int], None]
@@ -150,6 +151,8 @@ class Loader:
 
     def add(self, session: SpanSession) -> None:
         """Convert a session and book it, now or with the next full batch."""
+        if not self._terms.charge:
+            session = self._apart(session)
         converted = convert(session, self._terms)
         if self._pruned_before and any(map(self._is_too_old, converted.events)):
             self._too_old += 1
@@ -216,6 +219,18 @@ class Loader:
         find = self._store.find
         return not any(find(event.id, kind) for kind in (event.kind, _met_as(event.kind)))
 
+    def _apart(self, session: SpanSession) -> SpanSession:
+        """Return a session under a name of its own, without calls that stand in another one."""
+        name = received(session.session)
+        spans = [span for span in session.spans if not self._is_elsewhere(span)]
+        return session._replace(session=name, spans=spans)
+
+    def _is_elsewhere(self, span: SpanRecord) -> bool:
+        """Tell whether a span's call came in by another way: with an import, or charged."""
+        id = derived_id("span", span.trace_id, span.span_id)
+        known = (self._store.find(id, kind) for kind in _CALLED)
+        return any(event and not event.context.session.startswith(RECEIVED) for event in known)
+
     def _met_before(self, session: SpanSession, converted: Converted) -> Converted:
         """Return a session without the events that the store knows, under the id it knows."""
         if not session.session:
@@ -236,7 +251,8 @@ class Loader:
         for event in converted.events:
             if event.kind in (Kind.CALL, Kind.LAPSE, Kind.RUN_OPENED):
                 known = self._store.find(event.id, event.kind)
-                return "" if known is None else known.context.session
+                name = "" if known is None else known.context.session
+                return name if self._terms.charge or name.startswith(RECEIVED) else ""
         return ""
 
     def _continue(self, session: str, converted: Converted) -> None:
@@ -245,7 +261,8 @@ class Loader:
         known = {(e.id, e.kind): e for e in self._store.events(session=session)}
         fresh = [event for event in converted.events if _is_news(event, known)]
         top = known[derived_id("session", session), Kind.SESSION_OPENED].context
-        account = session_account(session, top.customer, top.team)
+        charged = session_account(session, top.customer, top.team)
+        accounts = [charged] if self._terms.charge else []
         new = 0
         for event in fresh:
             if (event.id, Kind.LAPSE) in known:
@@ -253,13 +270,13 @@ class Loader:
                 self._store.adjust(event.id, event.cost, late)
                 new += 1
         booked = [event for event in fresh if (event.id, Kind.LAPSE) not in known]
-        new += self._store.load([account], self._stamped(booked)) if booked else 0
+        new += self._store.load(accounts, self._stamped(booked)) if booked else 0
         self._known += len(converted.events) - new
         self._new += new
         closed = known.get((derived_id("session", session), Kind.SESSION_CLOSED))
         if new and closed is not None:
             again = self._closed_again(closed, fresh)
-            self._new += self._store.load([account], [again])
+            self._new += self._store.load(accounts, [again])
 
     def _stamped(self, events: Sequence[Event]) -> Sequence[Event]:
         """Return live events of which the first, and each session's, say when they are recorded.

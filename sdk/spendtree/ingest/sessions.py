@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
+from spendtree.event import RECEIVED
 from spendtree.ingest.calls import fullness
 from spendtree.ingest.span import SpanRecord
 
@@ -20,6 +21,16 @@ class SpanSession(NamedTuple):
     stated: bool
     first: SpanRecord
     spans: list[SpanRecord]
+
+
+def received(name: str) -> str:
+    """Return the name that a session has here whose spans anybody may have sent.
+
+    Spans state any session they like, also one that an application has open or will open. Under
+    a name of their own they can neither add to its tree and its account, nor be there before it,
+    with another customer and without its ceiling. No session ("") stays none.
+    """
+    return f"{RECEIVED}{name}" if name else ""
 
 
 class Sorted(NamedTuple):

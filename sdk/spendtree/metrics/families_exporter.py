@@ -68,6 +68,14 @@ EXPORTER = (
         "The writer closes abandoned sessions and lapses the holds of dead processes.",
         "sum by (store) (spendtree_exporter_writer) != 1",
     ),
+    gauge(
+        "exporter_config_last_reload_successful",
+        "",
+        "1 if all files of settings are in force as they were last read, 0 if one was refused.",
+        "--config.file at SIGHUP, --web.config.file and --otlp.token-file when they change; the "
+        "log says which one and why. What was in force stays so.",
+        "spendtree_exporter_config_last_reload_successful == 0",
+    ),
     counter(
         "exporter_received_spans_total",
         "result",

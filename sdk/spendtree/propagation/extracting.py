@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from spendtree.errors import StoreError
-from spendtree.event import Event, Kind, derived_id
+from spendtree.event import RECEIVED, Event, Kind, derived_id
 from spendtree.propagation.carrier import Headers, read
 from spendtree.propagation.identifiers import Identifiers
 from spendtree.propagation.inbound import Inbound
@@ -31,7 +31,7 @@ def _known(tracker: "Spendtree", trace: str) -> Identifiers | None:
     try:
         for id in (derived_id("session", trace), bytes.fromhex(trace)):
             event: Event | None = tracker.store.find(id, Kind.SESSION_OPENED)
-            if event is not None:
+            if event is not None and not event.context.session.startswith(RECEIVED):
                 return Identifiers(session=event.context.session)
     except StoreError as error:
         log.warning("the session of a trace could not be looked up: %s", error)

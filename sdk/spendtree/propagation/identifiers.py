@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
+from spendtree.event import RECEIVED
 from spendtree.scope.options import MAX_TEXT
 from spendtree.store.text import storable
 
@@ -58,6 +59,10 @@ def _text(value: str) -> str:
     return storable(value) if len(value) <= MAX_TEXT else ""
 
 
+def _session(value: str) -> str:
+    return "" if value.startswith(RECEIVED) else _text(value)
+
+
 def _run(value: str) -> str:
     return value if _RUN.fullmatch(value) else ""
 
@@ -75,4 +80,10 @@ def _number(value: str, most: int) -> int:
     return number if number <= most else 0
 
 
-_READERS = {"run": _run, "parent": _run, "level": _level, "cycle": _cycle}
+_READERS = {
+    "session": _session,
+    "run": _run,
+    "parent": _run,
+    "level": _level,
+    "cycle": _cycle,
+}

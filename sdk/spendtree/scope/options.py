@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple, TypedDict
 
 from spendtree.errors import ScopeError
+from spendtree.event import RECEIVED
 from spendtree.money import Money
 from spendtree.store.text import storable
 
@@ -63,6 +64,11 @@ def text(what: str, value: str) -> str:
         raise ScopeError(f"{what}: {value!r} is no text; give a str")
     if not value and what == "session id":
         raise ScopeError("session id: it is empty; give a text, or leave it out for a new session")
+    if what == "session id" and value.startswith(RECEIVED):
+        raise ScopeError(
+            f"session id: {value[:80]!r} begins with {RECEIVED!r}, as only the ids of sessions do "
+            "that the exporter makes of received spans; give another one"
+        )
     if len(value) > MAX_TEXT:
         raise ScopeError(f"{what}: {len(value)} characters are more than {MAX_TEXT}")
     return storable(value)
