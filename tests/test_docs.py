@@ -147,6 +147,44 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path, name: str
             assert re.search(rf"{option}\b", known), f"{page.name}: {shlex.join(command)}"
 
 
+@page_of_the_docs
+def test_every_dotted_option_that_a_page_names_is_one_of_the_exporter(page: Path) -> None:
+    named = set(re.findall(r"--(?:web|otlp|log|config)\.[a-z.-]+", page.read_text("utf-8")))
+
+    assert named <= dotted_options(), page.name
+
+
+def test_the_exporter_page_has_a_row_for_every_option() -> None:
+    text = (ROOT / "docs" / "exporter.md").read_text("utf-8")
+
+    assert dotted_options() <= set(re.findall(r"^\| `(--[a-z.-]+)` \|", text, re.MULTILINE))
+
+
+def dotted_options() -> set[str]:
+    return set(re.findall(r"--(?:web|otlp|log|config)\.[a-z.-]+", usage("spendtree-exporter")))
+
+
+def test_the_security_page_names_every_condition_and_way_to_harden() -> None:
+    """What a promise rests on is in one place, and each point says where to read on."""
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    subjects = "local disk, hard link, mount, cp, -shm, PID namespace, kill -9, clock, presumed"
+
+    assert headings[1:] == [
+        "What is promised",
+        "What is not",
+        "Under which conditions",
+        "Hardening",
+        "Reporting",
+    ]
+    assert not [each for each in subjects.split(", ") if each not in text]
+    for option in ("--otlp.token-file", "--otlp.charge", "--web.allowed-hosts"):
+        assert option in text
+    assert "(docs/security.md)" in (ROOT / "README.md").read_text("utf-8")
+    for page in ("budgets.md", "exporter.md"):
+        assert "(security.md" in (ROOT / "docs" / page).read_text("utf-8"), page
+
+
 @cache
 def usage(*command: str) -> str:
     done = subprocess.run(

@@ -75,7 +75,8 @@ def _reload(
 def _read_again(file: Path, follower: Follower, settings: Settings) -> Settings:
     """Put what a file says in force, whole or, with an error, not at all; return it."""
     wanted = read_settings(file)
-    if wanted == Settings() != settings:
+    defaults = Settings()
+    if changes(defaults, settings) and not changes(defaults, wanted):
         raise ConfigurationError(
             f"{file} sets nothing any more: to go back to all defaults, start again"
         )

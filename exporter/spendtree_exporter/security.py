@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -44,6 +45,8 @@ class Security:
         self._watch = Watch(now)
         self._passwords = Passwords(now=now)
         self._config = WebConfig()
+        self._users = self._config.users
+        """Those of whom passwords are known again; only of the event loop."""
         self._context: ssl.SSLContext | None = None
         self._served: ssl.SSLContext | None = None
         self._take(self._read(again=False))
@@ -64,7 +67,8 @@ class Security:
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                self.look()
+                if self._watch.is_due:  # in a thread: no other request waits for the files
+                    await run_in_threadpool(self.look)
                 if self._config.users and scope["path"] not in except_for:
                     refusal = await self._refusal(scope)
                     if refusal is not None:
@@ -125,8 +129,6 @@ class Security:
                 self._served.verify_mode = context.verify_mode
                 self._served.maximum_version = context.maximum_version
                 self._served.minimum_version = context.minimum_version
-        if config.users != self._config.users:
-            self._passwords.forget()
         self._context, self._config = context, config
 
     def _handshake(
@@ -149,6 +151,9 @@ class Security:
             return _unauthorized()
         name, password = found
         users = self._config.users
+        if users != self._users:
+            self._passwords.forget()
+            self._users = users
         known = users.get(name)
         hashed = known or nobody(users.values())
         try:

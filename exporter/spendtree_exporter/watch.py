@@ -43,7 +43,7 @@ class Reloads:
 
 
 class Watch:
-    """Some files and how they were when they were read; not for several threads."""
+    """Some files and how they were when they were read; `is_due` alone is for any thread."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -55,12 +55,17 @@ class Watch:
         """Watch these files from now on, which had these stamps before they were read."""
         self._files, self._stamps = files, stamps
 
+    @property
+    def is_due(self) -> bool:
+        """Tell whether it is time to look again."""
+        return self._now() >= self._looked_at + _LOOK_SECONDS
+
     def changed(self) -> bool:
         """Tell, at most once a second and once per change, whether a file is another than before.
 
         The change counts as seen, also if what is read then is refused.
         """
-        if self._now() < self._looked_at + _LOOK_SECONDS:
+        if not self.is_due:
             return False
         self._looked_at = self._now()
         stamps = stamps_of(self._files)

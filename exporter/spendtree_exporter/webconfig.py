@@ -27,6 +27,10 @@ _COST_MIN, _COST_MAX = 4, 15
 """bcrypt's cost: each step doubles the time; 10 takes some 50 ms, 15 more than a second."""
 
 
+_BRACKETS_MAX = 200
+"""What one opens within another takes PyYAML time by the square of its depth: 2.5 s for 5,000."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSettings:
     """Certificate and key, whose clients are let in, and the versions spoken."""
@@ -61,7 +65,10 @@ def read_web_config(file: Path, *, again: bool = False) -> WebConfig:
     import yaml  # noqa: PLC0415 - only on use
 
     try:
-        told = yaml.safe_load(text_of(file, again=again))
+        text = text_of(file, again=again)
+        if text.count("[") + text.count("{") > _BRACKETS_MAX:
+            raise ValueError(f"it has more than {_BRACKETS_MAX} brackets")
+        told = yaml.safe_load(text)
     except Exception as error:
         # PyYAML lets through whatever comes of making a date, a number or a deep list.
         reason = " ".join(str(error).split())

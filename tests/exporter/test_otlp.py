@@ -469,7 +469,7 @@ def test_many_clients_at_once_lose_nothing(sqlite_url: str) -> None:
             thread.join()
         until(lambda: told(url, "accepted") == 120)
     assert sorted(calls(store)) == sorted(
-        (f"{client * 100 + number + 1:032x}", "coordinator", COST)
+        (f"otlp:{client * 100 + number + 1:032x}", "coordinator", COST)
         for client in range(6)
         for number in range(10)
     )

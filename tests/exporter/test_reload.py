@@ -20,7 +20,9 @@ from spendtree.errors import ConfigurationError
 from spendtree.metrics import BIRTH_HOLD_US, LINGER_US, Limits
 from spendtree.store.memory import MemoryStore
 from spendtree_exporter.follow import Follower
+from spendtree_exporter.reload import reloading
 from spendtree_exporter.settings import Settings, changes, read_settings
+from spendtree_exporter.watch import Reloads
 from tests.exporter.conftest import Load
 from tests.exporter.test_cli import COMMAND, run
 
@@ -181,6 +183,8 @@ def test_an_invalid_file_is_told_and_changes_nothing_and_the_next_one_counts(
             "standing": 80_000,
         }
 
+        assert exporter.samples("exporter_config_last_reload_successful").popitem()[1] == 0
+
         config.unlink()
         exporter.hang_up()
         exporter.said("there is no such configuration file; the settings stay as they were")
@@ -189,9 +193,45 @@ def test_an_invalid_file_is_told_and_changes_nothing_and_the_next_one_counts(
         exporter.hang_up()
         exporter.said(r"read again: metrics.max_series is 30000 \(was 100000\)\"$")
         assert exporter.by("exporter_series_limit", "part")["standing"] == 10_000
+        assert exporter.samples("exporter_config_last_reload_successful").popitem()[1] == 1
 
+        for text in ("", "# nothing\n", "---\n"):
+            config.write_text(text)
+            exporter.hang_up()
+            exporter.said("sets nothing any more: .*; the settings stay as they were")
+            assert exporter.by("exporter_series_limit", "part")["standing"] == 10_000
+        config.write_text("metrics: {max_series: 30000, max_customers: 1}\n")
         exporter.hang_up()
         exporter.said("read again: no change")
+
+
+def test_a_reload_that_fails_halfway_is_taken_back_and_the_next_one_counts(
+    config: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    follower, reloads = Follower(MemoryStore()), Reloads()
+    limit, seen, done = follower.limit, list[int](), threading.Event()
+
+    def failing(limits: Limits, **times: int) -> None:
+        limit(limits, **times)
+        seen.append(limits.customers)
+        if limits.customers == 2:
+            raise ZeroDivisionError
+        if limits.customers == 3:
+            done.set()
+
+    monkeypatch.setattr(follower, "limit", failing)
+    with reloading(config, follower, read_settings(config), reloads):
+        config.write_text("metrics: {max_customers: 2}\n")
+        signal.raise_signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while reloads.good:
+            assert time.monotonic() < deadline
+        assert "the settings stay as they were" in caplog.text
+        assert seen == [2, 1]
+        config.write_text("metrics: {max_customers: 3}\n")
+        signal.raise_signal(signal.SIGHUP)
+        assert done.wait(PATIENCE_SECONDS)
+    assert reloads.good
 
 
 def test_the_environment_names_the_configuration_where_no_flag_does(

@@ -1,8 +1,12 @@
 """TLS and basic auth, with real certificates, and what a wrong file says."""
 
+import asyncio
+import itertools
+import os
 import shutil
 import ssl
 import subprocess
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,11 +16,14 @@ from starlette.types import ASGIApp
 
 from spendtree.errors import ConfigurationError
 from spendtree.store.memory import MemoryStore
+from spendtree_exporter import passwords as passwords_module
 from spendtree_exporter import security as security_module
 from spendtree_exporter.app import create_app
 from spendtree_exporter.security import Security
 from spendtree_exporter.serve import serving
+from spendtree_exporter.watch import Reloads
 from spendtree_exporter.webconfig import context_of, read_web_config
+from tests.exporter.test_app import value
 from tests.exporter.test_cli import refused, started
 
 bcrypt = pytest.importorskip("bcrypt", reason="bcrypt is not installed: pip install bcrypt")
@@ -171,6 +178,218 @@ def test_whatever_goes_wrong_with_reading_again_changes_nothing(
     assert caplog.text.count("access stays as it was") == 1
 
 
+CUT_OFF = {
+    "empty": b"",
+    "key only": b"basic_auth_users:\n",
+    "comment": b"# users\n",
+    "dashes": b"---\n",
+    "null": b"null",
+    "zeros": b"\0" * 50,
+    "list": b"[]",
+    "mapping": b"{}",
+    "no users": b"basic_auth_users: {}\n",
+    "half a key": b"basic_auth_us",
+    "half a hash": b"basic_auth_users:\n  alice: $2b$04$abc",
+    "too long": b"#" * 2**20 + b"\n{}",
+}
+"""What a copy that was interrupted, a full disk or a template without its values leaves."""
+
+
+@pytest.mark.parametrize("content", CUT_OFF.values(), ids=CUT_OFF.keys())
+def test_a_file_that_is_emptied_or_cut_off_lets_nobody_in_and_is_reported(
+    file: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, reloads = Clock(), Reloads()
+    users = f"basic_auth_users:\n  alice: {hashed('one')}\n"
+    file.write_text(users)
+    security = Security(file, reloads=reloads, now=clock)
+    app = security.guard(create_app(MemoryStore(), reloads=reloads))
+    good = "spendtree_exporter_config_last_reload_successful"
+    with serving(app) as url:
+        file.write_bytes(content)
+        for _ in range(3):
+            clock.now += 2
+            assert httpx.get(f"{url}/metrics").status_code == 401
+            told = httpx.get(f"{url}/metrics", auth=("alice", "one"))
+            assert told.status_code == 200
+            assert value(told.text, good) == 0
+        assert caplog.text.count("access stays as it was") == 1
+
+        file.write_text(users)
+        clock.now += 2
+        told = httpx.get(f"{url}/metrics", auth=("alice", "one"))
+        assert value(told.text, good) == 1
+        assert httpx.get(f"{url}/metrics").status_code == 401
+
+
+def test_a_file_that_becomes_a_directory_or_a_pipe_changes_and_stops_nothing(file: Path) -> None:
+    clock = Clock()
+    file.write_text(f"basic_auth_users: {{alice: '{hashed('one')}'}}")
+    with serving(guarded(file, clock)[1]) as url:
+        for make in (Path.mkdir, os.mkfifo, str):
+            file.rmdir() if file.is_dir() else file.unlink()
+            make(file)
+            clock.now += 2
+            assert httpx.get(url).status_code == 401
+            assert httpx.get(url, auth=("alice", "one")).status_code == 200
+
+
+def test_a_file_that_is_replaced_by_one_of_the_same_time_and_length_is_read(file: Path) -> None:
+    clock = Clock()
+    file.write_text(f"basic_auth_users: {{alice: '{hashed('one')}'}}")
+    times = file.stat()
+    with serving(guarded(file, clock)[1]) as url:
+        other = file.with_suffix(".new")
+        other.write_text(f"basic_auth_users: {{alice: '{hashed('two')}'}}")
+        os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+        other.rename(file)
+        clock.now += 2
+        assert httpx.get(url, auth=("alice", "one")).status_code == 401
+        assert httpx.get(url, auth=("alice", "two")).status_code == 200
+
+
+def test_one_user_of_several_can_be_taken_out(file: Path) -> None:
+    clock = Clock()
+    alice, bob = (f"  {name}: {hashed(name)}\n" for name in ("alice", "bob"))
+    file.write_text(f"basic_auth_users:\n{alice}{bob}")
+    with serving(guarded(file, clock)[1]) as url:
+        assert httpx.get(url, auth=("bob", "bob")).status_code == 200
+        file.write_text(f"basic_auth_users:\n{alice}")
+        clock.now += 2
+        assert httpx.get(url, auth=("bob", "bob")).status_code == 401
+        assert httpx.get(url, auth=("alice", "alice")).status_code == 200
+
+
+def test_a_burst_of_wrong_passwords_keeps_no_right_one_waiting(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No check of theirs ends before the right scrapes were answered."""
+    file.write_text(f"basic_auth_users: {{alice: '{hashed('secret')}'}}")
+    go = threading.Event()
+    real = passwords_module.matches
+
+    def slow(password: bytes, hash: str) -> bool:
+        assert password == b"secret" or go.wait(30)
+        return real(password, hash)
+
+    monkeypatch.setattr(passwords_module, "matches", slow)
+    limits = httpx.Limits(max_connections=200)
+
+    async def burst(url: str) -> list[int]:
+        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+            assert (await client.get(url, auth=("alice", "secret"))).status_code == 200
+            guesses = [
+                asyncio.create_task(client.get(url, auth=("alice", f"wrong {number}")))
+                for number in range(200)
+            ]
+            try:
+                ended = asyncio.as_completed(guesses, timeout=60)
+                for answer in itertools.islice(ended, 150):
+                    assert (await answer).status_code == 429, "refused, and not kept waiting"
+                for _ in range(3):
+                    right = await client.get(url, auth=("alice", "secret"))
+                    assert right.status_code == 200
+            finally:
+                go.set()
+            answers = await asyncio.gather(*guesses)
+        assert {each.headers.get("retry-after") for each in answers} == {None, "1"}
+        return [each.status_code for each in answers]
+
+    with serving(guarded(file)[1]) as url:
+        statuses = asyncio.run(burst(url))
+
+    assert set(statuses) == {401, 429}
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        ("{}", "no tls_server_config"),
+        ("tls_server_config:\n", "tls_server_config is empty"),
+        ("tls_server_config: {cert_file: a.crt, key_file: a.key}", "client_auth_type"),
+        (
+            "tls_server_config: {cert_file: a.crt, key_file: a.key, client_ca_file: a.crt}",
+            "min_version is lower",
+        ),
+        (
+            "tls_server_config: {cert_file: a.crt, key_file: a.key, client_ca_file: empty, "
+            "min_version: TLS13}",
+            "TLS cannot be served",
+        ),
+    ],
+)
+def test_neither_tls_nor_what_it_asks_for_is_taken_away_while_serving(
+    tmp_path: Path, file: Path, text: str, lacks: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate(tmp_path, "a")
+    (tmp_path / "empty").touch()
+    file.write_text(
+        "tls_server_config: {cert_file: a.crt, key_file: a.key, client_ca_file: a.crt, "
+        "min_version: TLS13}\n"
+    )
+    clock, reloads = Clock(), Reloads()
+    security = Security(file, reloads=reloads, now=clock)
+    served = security.tls
+    assert served is not None
+    file.write_text(text)
+    for _ in range(3):
+        clock.now += 2
+        security.look()
+
+    assert security.tls is served
+    assert served.verify_mode == ssl.CERT_REQUIRED
+    assert served.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert caplog.text.count("access stays as it was") == 1
+    assert lacks in caplog.text
+    assert not reloads.good
+
+
+@needs_openssl
+def test_a_pair_of_which_one_half_is_new_is_not_served(
+    tmp_path: Path, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate(tmp_path, "a")
+    later = tmp_path / "later"
+    later.mkdir()
+    new = certificate(later, "a")
+    file.write_text("tls_server_config: {cert_file: a.crt, key_file: a.key}\n")
+    clock = Clock()
+    security = Security(file, now=clock)
+    assert security.tls is not None
+    before = _served(security.tls)
+    new[0].rename(tmp_path / "a.crt")
+    for _ in range(2):
+        clock.now += 2
+        assert _served(security.tls) == before
+    assert caplog.text.count("access stays as it was") == 1
+    new[1].rename(tmp_path / "a.key")
+    clock.now += 2
+
+    assert _served(security.tls) != before
+
+
+@needs_openssl
+def test_client_certificates_that_are_asked_for_from_now_on_are_asked_for(
+    tmp_path: Path, file: Path
+) -> None:
+    """A connection keeps what it was made under: none may be let in under the terms before."""
+    certificate(tmp_path, "a")
+    file.write_text("tls_server_config: {cert_file: a.crt, key_file: a.key}\n")
+    clock = Clock()
+    security = Security(file, now=clock)
+    assert security.tls is not None
+    assert _served(security.tls)
+    file.write_text(
+        "tls_server_config: {cert_file: a.crt, key_file: a.key, client_ca_file: a.crt}\n"
+    )
+    clock.now += 2
+
+    for _ in range(2):
+        with pytest.raises(ssl.SSLError):
+            _served(security.tls)
+
+
 @needs_openssl
 def test_the_command_serves_tls(sqlite_url: str, tmp_path: Path, file: Path) -> None:
     cert, _ = certificate(tmp_path, "server")
@@ -283,9 +502,12 @@ def test_versions_and_client_authentication_are_as_the_file_says(
     assert context.verify_mode == ssl.CERT_OPTIONAL
 
 
-def test_an_empty_file_means_plain_http_for_everybody(file: Path) -> None:
+def test_an_empty_file_means_plain_http_for_everybody(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file.write_text("")
     security, app = guarded(file)
+    assert "everybody is let in" in caplog.text
 
     assert security.tls is None
     with serving(app) as url:
@@ -297,6 +519,9 @@ def test_an_empty_file_means_plain_http_for_everybody(file: Path) -> None:
     [
         ("basic_auth_users: {alice: secret}", "basic_auth_users.alice is no bcrypt hash"),
         ("basic_auth_users: [alice]", "no mapping"),
+        ("basic_auth_users:", "basic_auth_users is empty"),
+        ("tls_server_config:", "tls_server_config is empty"),
+        (f"basic_auth_users: {{a: $2b$31${'a' * 53}}}", "a bcrypt cost of 31: 4 to 15"),
         ("tls_server_config: {cert_file: a}", "key_file must name a file"),
         ("tls_server_config: {cert_file: a, key_file: b}", "No such file"),
         ("tls_server_config: {cert: a}", "unknown key tls_server_config.cert; known: cert_file"),

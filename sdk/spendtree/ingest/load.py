@@ -235,11 +235,12 @@ class Loader:
         """Return a session without the events that the store knows, under the id it knows."""
         if not session.session:
             return converted
-        if not session.stated:
-            known_as = self._adopted(converted)
-            if known_as not in ("", session.session):
-                session = session._replace(session=known_as)
-                converted = convert(session, self._terms)
+        known_as = self._adopted(converted)
+        if session.stated and known_as != received(session.session):
+            known_as = ""
+        if known_as not in ("", session.session):
+            session = session._replace(session=known_as)
+            converted = convert(session, self._terms)
         opened = derived_id("session", session.session)
         if self._store.find(opened, Kind.SESSION_OPENED) is None:
             return converted
