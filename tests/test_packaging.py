@@ -109,7 +109,14 @@ def test_the_sdist_builds_without_the_repository_around_it(built: Path) -> None:
 
     code = {f"{PACKAGES[name.partition('/')[0]].name}/{name}" for name in sources()}
     assert code | {f"alerts/{name}" for name in bundle.files()} <= packed
-    assert {"pyproject.toml", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md", "PKG-INFO"} <= packed
+    assert {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+        "CHANGELOG.md",
+        "PKG-INFO",
+    } <= packed
     assert not [name for name in packed if name.startswith(("tests/", "bench/", "docs/"))]
 
 
