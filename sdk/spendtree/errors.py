@@ -102,6 +102,10 @@ class ImportFormatError(SpendtreeError, ValueError):
     """A trace file, or a part of it, that cannot be read."""
 
 
+GIVEN = "given in the request"
+"""Where an output limit comes from that nobody had to assume: the message does not repeat it."""
+
+
 class BudgetExceededError(SpendtreeError):
     """A session, customer or team has no money for this call; nothing was sent to the provider.
 
@@ -156,7 +160,7 @@ class BudgetExceededError(SpendtreeError):
             f"free {_usd(self.free)} of {_usd(self.cap)} "
             f"(spent {_usd(self.spent)}, held {_usd(self.held)}{reserved})"
         )
-        if self.output_limit is not None:
+        if self.output_limit is not None and self.output_limit_source != GIVEN:
             text += f"; output limit {self.output_limit} tokens ({self.output_limit_source})"
         if self.affordable_output_tokens is not None:
             text += f"; {self.affordable_output_tokens} output tokens would fit"

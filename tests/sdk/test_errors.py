@@ -132,8 +132,7 @@ def test_a_budget_of_a_period_says_when_the_next_one_begins() -> None:
         tracker.call("m", input_tokens=1000, max_output_tokens=1000).__enter__()
     assert str(error.value) == (
         "team 'search' is exhausted: requested $0.02, free $0.01 of $0.01 (spent $0.00, held "
-        "$0.00); output limit 1000 tokens (given in the request); 0 output tokens would fit; "
-        "its next budget begins 2026-02-01 (UTC)"
+        "$0.00); 0 output tokens would fit; its next budget begins 2026-02-01 (UTC)"
     )
 
 

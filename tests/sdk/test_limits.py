@@ -290,7 +290,6 @@ WAYS = (
 @pytest.mark.parametrize(
     ("model", "config", "options", "limit", "source"),
     [
-        ("m", {}, {"max_output_tokens": 4000}, 4000, "given in the request"),
         ("m", {"agents": {"a": {"max_output_tokens": 4500}}}, {}, 4500, "of agent 'a'"),
         ("m", {"agents": {"*": {"max_output_tokens": 4500}}}, {}, 4500, "of agent 'a'"),
         ("m", {"session": {"max_output_tokens": 4600}}, {}, 4600, "`session.max_output_tokens`"),
@@ -323,6 +322,17 @@ def test_it_names_the_limit_its_source_and_the_ways_to_set_one(
     assert f"{error.affordable_output_tokens} output tokens would fit" in said
     for way in WAYS:
         assert way.format(model) in said
+
+
+def test_a_limit_that_the_request_gives_is_not_said_again() -> None:
+    tracker = made()
+    with tracker.session(ceiling="0.03"), pytest.raises(BudgetExceededError) as refused:
+        tracker.call("m", input_tokens=10, max_output_tokens=4000).__enter__()
+
+    error = refused.value
+    assert (error.output_limit, error.output_limit_source) == (4000, "given in the request")
+    assert "output limit" not in str(error)
+    assert str(error).endswith(f"{error.affordable_output_tokens} output tokens would fit")
 
 
 def test_a_refusal_that_no_limit_would_help_advises_none() -> None:

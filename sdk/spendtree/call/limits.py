@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from spendtree.errors import GIVEN
 from spendtree.pricing.limits import OutputLimit
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def told(call: "Asking") -> tuple[int, str] | None:
     if call._sheet is None or call.max_output_tokens is None:
         return None
     limit = call.output_limit
-    source = "given in the request" if limit is None else limit.source
+    source = GIVEN if limit is None else limit.source
     if limit is not None and call.choices > 1:
         source = f"{call.choices} times {limit.tokens}: {source}"
     return call.max_output_tokens, source

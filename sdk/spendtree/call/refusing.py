@@ -52,7 +52,7 @@ def error(
             balance, free = now, room
     call.tracker.record(_event(call, denial.reason, denial.account, denial.requested))
     affordable = _affordable(call, denial.reason)
-    if affordable:
+    if affordable and call.output_limit is not None:
         advice = "; ".join(filter(None, (limits.ways(call.model), advice)))
     return budget_error(
         denial.account,
