@@ -10,11 +10,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from contextlib import closing, contextmanager, suppress
+from typing import Any, NoReturn, TypeVar
 
 from spendtree.errors import LedgerConflictError, StoreError, StoreUnavailableError
-from spendtree.store.locks import VerbLock
+from spendtree.store.circuit import PROBE_EVERY_SECONDS, Circuit
+from spendtree.store.event_loop import in_event_loop
+from spendtree.store.locks import Lock, StoreBusyError, unowned
 from spendtree.store.place import check_place
 
 APPLICATION_ID = 0x53504E44  # "SPND": tells our files from other people's databases
@@ -23,6 +25,9 @@ PAGE_SIZE = 1024
 """Bytes; a quarter of SQLite's default. A commit's time goes into writing pages to the WAL, and a
 call touches eight of them (its statements, measured: 36 us, 41 at 2,048 and 49 at 4,096)."""
 BUSY_SECONDS = 10.0
+"""How long a thread waits for a busy file."""
+LOOP_SECONDS = 0.003
+"""How long an event loop may stand still for one; then its tasks wait without it."""
 WAL_LIMIT = 16 << 20
 WAL_CHECK_EVERY = 64
 """Commits between two looks at the WAL's size: at 30 kB a call that is 2 MB of imprecision."""
@@ -65,8 +70,8 @@ class Database:
         # directory before it forks and everything is opened anew.
         self.path = os.path.realpath(path)
         self._synchronous = synchronous
-        self.lock = VerbLock()
-        self._read_lock = VerbLock()
+        self.circuit = Circuit()
+        self._new_locks()
         self._writer: sqlite3.Connection | None = None
         # One cursor for all statements: they are read to their end before the next one.
         self._execute: Callable[..., sqlite3.Cursor] | None = None
@@ -77,49 +82,129 @@ class Database:
         self.generation = 0
         """Grows in a forked child: what was cached about this process is then another's."""
         check_place(self.path, create)
-        with self.lock, self.translated():
-            self._connect()
+        self.write(lambda _: None)
         _watch_forks(self)
 
-    # Writing: `with database.lock:`, then begin … commit | rollback.
+    def _new_locks(self) -> None:
+        # Of C, which no exception can split, and such that their thread is known (see `locks`).
+        self.lock: Lock = threading.RLock()
+        self._read_lock: Lock = threading.RLock()
+        self._trim_lock: Lock = threading.RLock()
 
-    def begin(self) -> Callable[..., sqlite3.Cursor]:
-        """Start a write transaction and return `execute`; the caller holds `lock`."""
-        if self._execute is None:
-            self._connect()
-        execute = self._execute
-        assert execute is not None
-        try:
-            execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            self._when_free(lambda: execute("BEGIN IMMEDIATE"))
-        return execute
+    # Writing: `with unowned(database.lock), database.writing():`, then `begin()` … `commit()`. The
+    # connection undoes by itself, in C, what is left by an exception, whenever that comes.
 
-    @staticmethod
-    def _when_free(step: Callable[[], object]) -> None:
-        """Try again after 10-150 us at random: SQLite's own busy handler starves some writers."""
-        deadline = time.monotonic() + BUSY_SECONDS
+    def write(
+        self,
+        body: Callable[[Callable[..., sqlite3.Cursor]], Result],
+        committed: Callable[[], object] = lambda: None,
+    ) -> Result:
+        """Run a body in one write transaction, commit it, and call `committed` in the lock."""
+        until = 0.0
         while True:
             try:
-                step()
-                return
-            except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > deadline:
-                    raise
-            time.sleep(random.uniform(10e-6, 150e-6))
+                with unowned(self.lock), self.writing():
+                    answer = body(self.begin())
+                    self.commit()
+                    committed()
+                break
+            except FOREIGN as error:
+                until = self.wait(error, until)
+        self.look_at_wal()
+        return answer
+
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """Run the block, once, in a write transaction; yields `execute`."""
+        until, begun = 0.0, False
+        while not begun:
+            try:
+                with unowned(self.lock), self.writing():
+                    execute = self.begin()
+                    begun = True
+                    yield execute
+                    self.commit()
+            except FOREIGN as error:
+                if begun:
+                    raise self.translate(error) from error
+                until = self.wait(error, until)
+        self.look_at_wal()
+
+    def writing(self) -> sqlite3.Connection:
+        """Return the connection to be inside of while there is a transaction."""
+        return self._writer or self._connect()
+
+    def begin(self) -> Callable[..., sqlite3.Cursor]:
+        """Start a write transaction and return `execute`; the caller is inside `writing`.
+
+        Whoever finds the file busy leaves the lock before it waits: others need it meanwhile, and
+        an event loop must not stand still behind a thread that waits.
+        """
+        execute = self._execute
+        assert execute is not None
+        if self.circuit.since is not None:
+            self._begin_carefully(execute)
+        else:
+            execute("BEGIN IMMEDIATE")
+        return execute
+
+    def _begin_carefully(self, execute: Callable[..., sqlite3.Cursor]) -> None:
+        if not self.circuit.admits(time.monotonic()):
+            self._refuse()
+        execute("BEGIN IMMEDIATE")
+        self.circuit.found_free()
+
+    def wait(self, error: Exception, until: float) -> float:
+        """Wait a moment after an error of a busy file, outside all locks; return until when.
+
+        0 is passed the first time. Other errors, and this one when the time is up, are raised as
+        StoreError. Tried again after 10-150 us at random: SQLite's own busy handler starves some
+        writers.
+        """
+        if not _is_busy(error):
+            raise self.translate(error) from error
+        now = time.monotonic()
+        circuit, in_loop = self.circuit, in_event_loop()
+        circuit.found_busy(now)
+        if not until:
+            # A loop's tasks share what it may stand still for: it is counted from the first.
+            limit = PROBE_EVERY_SECONDS if circuit.is_open else BUSY_SECONDS
+            until = now - circuit.busy_seconds(now) + LOOP_SECONDS if in_loop else now + limit
+        if now >= until:
+            if not in_loop:
+                circuit.gave_up()
+            self._refuse(error)
+        time.sleep(random.uniform(10e-6, 150e-6) if in_loop else self._pause(now))
+        return until
+
+    def _pause(self, now: float) -> float:
+        pause = random.uniform(10e-6, 150e-6)
+        return pause if self.circuit.busy_seconds(now) < 0.1 else 10 * pause
+
+    def _refuse(self, error: Exception | None = None) -> NoReturn:
+        """Raise the error of a file that is busy."""
+        told = "another process keeps it locked"
+        if self.circuit.is_open:
+            seconds = self.circuit.busy_seconds(time.monotonic())
+            told += (
+                f", for {seconds:.1f} s now: nothing waits for that any longer, one verb in "
+                f"{PROBE_EVERY_SECONDS * 1000:.0f} ms tries whether it has let go; look for a "
+                "process that was stopped in the middle of a transaction"
+            )
+        else:
+            told += (
+                ", and a running event loop does not wait for that: use `async with`, which lets "
+                "others run meanwhile, or a thread"
+            )
+        refused = StoreBusyError(f"store {self.path}: database is locked; {told}")
+        refused.is_final = self.circuit.is_open
+        raise refused from error
 
     def commit(self) -> None:
-        """Commit, and keep the WAL small; the caller holds `lock`."""
-        assert self._writer is not None
+        """Commit; the caller is inside `writing`, and calls `look_at_wal` after it."""
         assert self._execute is not None
         self._execute("COMMIT")
         self.unlooked += 1
-        if self.unlooked >= WAL_CHECK_EVERY:
-            self.unlooked = 0
-            self._trim_wal(self._writer)
 
     def rollback(self) -> None:
         """Undo the open transaction, if there is one; the caller holds `lock`."""
@@ -135,15 +220,17 @@ class Database:
 
     def reading(self, body: Callable[[Callable[..., sqlite3.Cursor]], Result]) -> Result:
         """Run a short body of reads with the reading connection."""
-        with self._read_lock, self.translated():
-            if self._reader is None:
-                self._reader = self._new_connection()
-                self._reader.execute("PRAGMA query_only=1")
-            return body(self._reader.execute)
+        until = 0.0
+        while True:
+            try:
+                with unowned(self._read_lock):
+                    return body((self._reader or self._connect_reader()).execute)
+            except FOREIGN as error:
+                until = self.wait(error, until)
 
     def close(self, forget: Callable[[], object] = lambda: None) -> None:
         """Close both connections, and forget what is of the file; they open again on use."""
-        with self.lock, self._read_lock:
+        with unowned(self.lock), unowned(self._read_lock):
             self._close()
             forget()
 
@@ -166,14 +253,20 @@ class Database:
         connection = self._new_connection()
         try:
             # Two processes that turn a new file to WAL at once get BUSY without any waiting.
-            self._when_free(lambda: _prepare(connection, self.path))
-            connection.execute("PRAGMA busy_timeout=0")
+            _prepare(connection, self.path)
         except BaseException:
             connection.close()
             raise
-        self._writer = connection
+        # In this order: who is interrupted in between must not find a writer without its cursor.
         self._execute = connection.cursor().execute
+        self._writer = connection
         return connection
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        reader = self._new_connection()
+        reader.execute("PRAGMA query_only=1")
+        self._reader = reader
+        return reader
 
     def _new_connection(self) -> sqlite3.Connection:
         if self._cut_off:
@@ -185,7 +278,7 @@ class Database:
             raise StoreError(f"store {self.path}: the file is gone; put it back, or restart")
         connection = sqlite3.connect(
             self.path,
-            timeout=BUSY_SECONDS,
+            timeout=0,  # nobody waits inside of SQLite: whoever finds it busy leaves the lock
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
@@ -204,22 +297,47 @@ class Database:
                 connection.close()
         self._writer = self._reader = self._execute = None
 
-    def _trim_wal(self, connection: sqlite3.Connection) -> None:
-        """Empty the WAL once it is over the limit; waits for readers, longer the larger it is."""
-        try:
-            size = os.stat(self.path + "-wal").st_size
-        except FileNotFoundError:
+    # The WAL.
+
+    def look_at_wal(self) -> None:
+        """Empty the WAL now and then, if it is too large; the caller is outside all locks."""
+        if self.unlooked < WAL_CHECK_EVERY:
             return
+        self.unlooked = 0
+        size = self._wal_size()
         if size < WAL_LIMIT:
             return
-        wait_ms = 5 if size < 4 * WAL_LIMIT else 200
-        connection.execute(f"PRAGMA busy_timeout={wait_ms}")
+        if in_event_loop():
+            with suppress(RuntimeError):  # no thread to be had: somebody else will look
+                name = "spendtree-wal"
+                threading.Thread(target=self._trim_wal, args=(size,), name=name, daemon=True).start()
+        else:
+            self._trim_wal(size)
+
+    def _wal_size(self) -> int:
         try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.Error:
-            pass  # the call is committed; the next look at the WAL tries again
-        finally:
-            connection.execute("PRAGMA busy_timeout=0")
+            return os.stat(self.path + "-wal").st_size
+        except FileNotFoundError:
+            return 0
+
+    def write_back(self) -> None:
+        """Copy what the WAL holds into the file, as far as that keeps nobody waiting."""
+        with unowned(self.lock), suppress(sqlite3.Error):
+            self.writing().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _trim_wal(self, size: int) -> None:
+        """Empty the WAL; waits for readers, longer the larger it is.
+
+        With a connection of its own: to the others this is one more process that writes for some
+        milliseconds, and they wait for it as they wait for one. Most is copied before that, while
+        they may write.
+        """
+        with suppress(sqlite3.Error, StoreError), self._trim_lock:
+            with closing(self._new_connection()) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                wait_ms = 5 if size < 4 * WAL_LIMIT else 200
+                connection.execute(f"PRAGMA busy_timeout={wait_ms}")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # Forks. SQLite keeps the locks of a file per process; a child that inherits an open connection
     # believes to hold locks which only its parent has, and its parent may then delete the WAL under
@@ -227,18 +345,21 @@ class Database:
 
     def before_fork(self) -> bool:
         """Wait for running verbs and close; False if a verb did not end in time."""
-        if not self.lock.acquire(timeout=BUSY_SECONDS):
+        locks = self.lock, self._read_lock, self._trim_lock
+        if any(lock._is_owned() for lock in locks):  # a fork in the middle of a verb
             return False
-        if not self._read_lock.acquire(timeout=BUSY_SECONDS):
-            self.lock.release()
-            return False
+        for lock in locks:
+            if not lock.acquire(timeout=BUSY_SECONDS):
+                self.after_fork_in_parent()
+                return False
         self._close()
         return True
 
     def after_fork_in_parent(self) -> None:
         """Let verbs run again."""
-        self._read_lock.release()
-        self.lock.release()
+        for lock in (self._trim_lock, self._read_lock, self.lock):
+            if lock._is_owned():
+                lock.release()
 
     def after_fork_in_child(self, prepared: bool) -> None:
         """Let verbs run again, with locks and connections of the child's own."""
@@ -248,8 +369,8 @@ class Database:
             _leaked.extend(c for c in (self._writer, self._reader) if c is not None)
             self._writer = self._reader = self._execute = None
             self._cut_off = True
-        self.lock = VerbLock()
-        self._read_lock = VerbLock()
+        self._new_locks()
+        self.circuit = Circuit()
         self.generation += 1
 
 
@@ -285,6 +406,10 @@ def _after_fork_in_child() -> None:
         database.after_fork_in_child(database in _prepared)
     _prepared.clear()
     _forking.release()
+
+
+def _is_busy(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def translation(error: Exception) -> tuple[type[StoreError], str]:

@@ -1,50 +1,59 @@
-"""The lock of a store's verbs, which a thread that is inside already never waits for.
+"""The lock of a store's verbs, and what is raised where a verb cannot run now.
 
-A garbage collection may end a forgotten call or scope in the middle of a verb, in the very thread
-that runs it: waiting there would be waiting for itself, for good.
+The lock is one of C, used by `with` in the very function that needs it: Python runs handlers of
+signals and exceptions from other threads between its own instructions, so a lock that is had and
+given back by Python code can be left taken for good by a Ctrl-C in between. For the same reason
+nothing here notes who is inside: the lock itself knows.
 """
 
+import os
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from spendtree.errors import StoreUnavailableError
+
+Lock = Any
+"""A `threading.Lock` or `RLock`: the types that those functions return have no public name."""
 
 
 class EnteredError(StoreUnavailableError):
     """This thread is inside a verb of the store: what is asked for must be done after it."""
 
 
-class VerbLock:
-    """A lock that raises EnteredError where a thread would wait for itself."""
+class StoreBusyError(StoreUnavailableError):
+    """Another process has the store locked; `is_final` if it is not worth waiting any more."""
 
-    __slots__ = ("_inside", "_lock")
+    is_final = True
 
-    def __init__(self) -> None:
-        # One that its thread may enter again: a collection right before or after a verb, when it is
-        # had but nothing is under way, may run a verb of its own.
-        self._lock = threading.RLock()
-        self._inside = False
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        if self._inside:
-            self._lock.release()
-            raise EnteredError("the store is in use by this very thread")
-        self._inside = True
+def unowned(lock: Lock) -> Lock:
+    """Return a lock to enter with `with`; EnteredError where this thread is inside already.
 
-    def __exit__(self, *_: object) -> None:
-        self._inside = False
-        self._lock.release()
+    A garbage collection may end a forgotten call or scope in the middle of a verb, in the very
+    thread that runs it: it would wait for itself, or change what the verb is just changing.
+    """
+    if lock._is_owned():
+        raise EnteredError("the store is in use by this very thread")
+    return lock
 
-    def acquire(self, timeout: float) -> bool:
-        """Wait so long at most; tell whether the lock is had, to be released."""
-        if not self._lock.acquire(timeout=timeout):
-            return False
-        if self._inside:
-            self._lock.release()
-            return False
-        self._inside = True
-        return True
 
-    def release(self) -> None:
-        """Let others in."""
-        self.__exit__()
+class ProcessLock:
+    """A lock for the threads of one process: `with lock.here:`; a forked child has its own.
+
+    A thread of the parent may have had the parent's at the fork, and is not in the child to give
+    it back.
+    """
+
+    __slots__ = ("_locks", "_make")
+
+    def __init__(self, make: Callable[[], Lock] = threading.Lock) -> None:
+        self._make = make
+        self._locks: dict[int, Lock] = {}
+
+    @property
+    def here(self) -> Lock:
+        """Return the lock of this process."""
+        pid = os.getpid()
+        # Another thread may make one at the same moment: `setdefault` takes one of the two.
+        return self._locks.get(pid) or self._locks.setdefault(pid, self._make())

@@ -24,6 +24,7 @@ from spendtree.store.changes import (
     transferred,
     transferring,
 )
+from spendtree.store.locks import unowned
 from spendtree.store.memory_reading import ENDINGS, Hold, MemoryReading
 from spendtree.store.protocol import (
     NO_MARKS,
@@ -54,7 +55,7 @@ class MemoryStore(MemoryReading):
     ) -> Opened:
         """Open accounts and record the event, or answer the event first recorded."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             known = self.find(event.id, event.kind)
             fresh = list(dict.fromkeys(a.id for a, _ in accounts if a.id not in self._accounts))
             for account, cap in accounts:
@@ -79,14 +80,14 @@ class MemoryStore(MemoryReading):
     ) -> None:
         """Open accounts that no event opens."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             for account, cap in accounts:
                 self._open(account, cap, marks.get(account.id, ()))
 
     def release(self, reservation: Reservation, event: Event) -> bool:
         """Record the end of a run and give back what it reserved."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             fresh = not self._is_replay(event)
             if self._reservations.pop(event.id, None) is not None:
                 session, envelope = self._path(reservation)
@@ -111,7 +112,7 @@ class MemoryStore(MemoryReading):
         """Reserve money at every account of the path, or nowhere."""
         if os.getpid() != self._pid:
             self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             if id in self._holds or id in self._ended:
                 return self._replayed_hold(id, context, request, amount, floor)
             if path is not context.path and tuple(path) != context.path:
@@ -140,7 +141,7 @@ class MemoryStore(MemoryReading):
         """End a hold with its true cost, or adjust one that lapsed."""
         if os.getpid() != self._pid:
             self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             hold = self._holds.pop(id, None)
             if hold is None:
                 return self._settled_before(id, cost, event)
@@ -173,7 +174,7 @@ class MemoryStore(MemoryReading):
     def lapse(self, id: bytes, event: Event) -> Settlement:
         """End a hold as unknown: its money is presumed spent."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             hold = self._holds.pop(id, None)
             if hold is None:
                 known = self.find(id, Kind.LAPSE)
@@ -190,13 +191,13 @@ class MemoryStore(MemoryReading):
     def adjust(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         """Book the late truth of a lapsed hold."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             return self._settled_before(id, cost, event)
 
     def transfer(self, id: bytes, source: str, target: str, amount: int, event: Event) -> str:
         """Move free money between the caps of two accounts."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             if self._is_replay(event):
                 return ""
             path = self._path(transferring(source, target, event))
@@ -210,7 +211,7 @@ class MemoryStore(MemoryReading):
     def set_cap(self, id: bytes, account: str, cap: int | None, event: Event) -> Balance:
         """Change an account's cap."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             path = self._path(recapping(account, event))
             if not self._is_replay(event):
                 self._write(path, recapped(path, account, cap), event)
@@ -220,7 +221,7 @@ class MemoryStore(MemoryReading):
     def take_warnings(self, session: str, accounts: Collection[str]) -> list[Crossing]:
         """Answer the warnings that nobody took before."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             taken = [w for w in self._warnings if w[0] == session or w[1].account in accounts]
             self._warnings = [w for w in self._warnings if w not in taken]
             return [crossing for _, crossing in taken]
@@ -228,7 +229,7 @@ class MemoryStore(MemoryReading):
     def append(self, event: Event) -> bool:
         """Record an event that moves no money; False if it was known."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             if self._is_replay(event):
                 return False
             self._record(event)
@@ -237,7 +238,7 @@ class MemoryStore(MemoryReading):
     def load(self, accounts: Sequence[Account], events: Sequence[Event]) -> int:
         """Book finished calls without holds; answer how many events were new."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             new = {account.id for account in accounts}
             for event in events:
                 for name in event.context.path if any(charge_of(event)) else ():

@@ -1,6 +1,7 @@
 """The reading side of the memory engine, and what it keeps. Nothing here changes anything."""
 
 import os
+import threading
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from spendtree.account import Account, Balance, Crossing
 from spendtree.errors import StoreError
 from spendtree.event import SETTLED, Context, Event, Kind, Request
 from spendtree.store import sums
-from spendtree.store.locks import VerbLock
+from spendtree.store.locks import Lock, unowned
 from spendtree.store.protocol import START, Cursor, Page, Reservation, Totals
 
 ENDINGS = (*SETTLED, Kind.LAPSE)
@@ -29,7 +30,7 @@ class MemoryReading:
     def __init__(self) -> None:
         self.id = os.urandom(4).hex()
         self._pid = os.getpid()
-        self._lock = VerbLock()
+        self._lock: Lock = threading.RLock()
         self._accounts: dict[str, Account] = {}
         self._balances: dict[str, Balance] = {}
         self._holds: dict[bytes, Hold] = {}
@@ -49,14 +50,14 @@ class MemoryReading:
     def accounts(self, kind: str | None = None) -> Iterator[tuple[Account, Balance]]:
         """Iterate over the accounts, as they stand now."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             found = [a for a in self._accounts.values() if kind is None or a.kind == kind]
             return iter([(account, self._balances[account.id]) for account in found])
 
     def accounts_named(self, ids: Collection[str]) -> list[tuple[Account, Balance]]:
         """Return the accounts of these ids."""
         self._check_process()
-        with self._lock:
+        with unowned(self._lock):
             known = [id for id in ids if id in self._accounts]
             return [(self._accounts[id], self._balances[id]) for id in known]
 
@@ -66,14 +67,14 @@ class MemoryReading:
 
     def oldest_hold(self) -> int | None:
         """Return when the oldest open hold was made."""
-        with self._lock:
+        with unowned(self._lock):
             return min((hold.at for hold in self._holds.values()), default=None)
 
     def read(self, cursor: Cursor = START, limit: int = 10_000) -> Page:
         """Return events after the cursor."""
         self._check_process()
         first = int(cursor or 0)
-        with self._lock:
+        with unowned(self._lock):
             rows = self._log[first : first + limit]
             more = len(self._log) > first + len(rows)
         events = [Event(seq, *row[1:]) for seq, row in enumerate(rows, first + 1)]

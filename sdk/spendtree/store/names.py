@@ -31,7 +31,7 @@ class Names:
         self.requests: dict[Request, int] = {}
         self._owners: dict[int, int] = {}
         self.fresh: list[tuple[dict[Any, int], Any]] = []
-        """What the running transaction made: cleared by a commit, undone by a rollback."""
+        """What the running transaction made: cleared after a commit, undone after a rollback."""
 
     def account(self, execute: Execute, id: str) -> int:
         """Return an account's number; StoreError if it was never opened."""
@@ -100,17 +100,23 @@ class Names:
         self.fresh.clear()
 
     def rolled_back(self) -> None:
-        """Forget what the transaction that has been undone made."""
-        for table, name in self.fresh:
+        """Forget what the transaction that has been undone made.
+
+        Each verb begins with it: an exception may have ended the last one anywhere.
+        """
+        fresh = self.fresh
+        while fresh:
+            table, name = fresh[-1]
             table.pop(name, None)
-        self.fresh.clear()
+            fresh.pop()
 
     def _remember(self, table: dict[Any, int], name: Any, number: int | None) -> int:
         assert number is not None
         if len(table) >= KEPT:
             table.clear()
-        table[name] = number
+        # In this order: who is interrupted in between must not leave a number that nobody forgets.
         self.fresh.append((table, name))
+        table[name] = number
         return number
 
 

@@ -212,24 +212,18 @@ class Pruning:
 
         After some of them the WAL is written back, which keeps no other process waiting.
         """
-        database = self._database
-        with database.lock, database.translated():
-            execute = database.begin()
+        with self._database.transaction() as execute:
             started = time.perf_counter()
             try:
                 yield execute
-                database.commit()
-            except BaseException:
-                database.rollback()
-                raise
             finally:
                 took = time.perf_counter() - started
-                stall = max(self._done.longest_stall_us, round(took * 1e6))
-                self._done = self._done._replace(longest_stall_us=stall)
-            self._unwritten += rows
-            if self._unwritten >= CHECKPOINT_EVERY:
-                execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                self._unwritten = 0
+        stall = max(self._done.longest_stall_us, round(took * 1e6))
+        self._done = self._done._replace(longest_stall_us=stall)
+        self._unwritten += rows
+        if self._unwritten >= CHECKPOINT_EVERY:
+            self._database.write_back()
+            self._unwritten = 0
         time.sleep(max(2 * took, PAUSE_SECONDS))
 
 

@@ -17,7 +17,8 @@ from spendtree.money import PICO_MAX
 from spendtree.store import owner as owners
 from spendtree.store import statements
 from spendtree.store.changes import Charging, charged, charging, is_cost, lapsing
-from spendtree.store.database import Database
+from spendtree.store.database import FOREIGN, Database
+from spendtree.store.locks import unowned
 from spendtree.store.names import Execute, Readings
 from spendtree.store.protocol import Pruned, Reservation, Settlement
 from spendtree.store.pruning import Pruning
@@ -55,83 +56,99 @@ class SqliteStore(AccountVerbs):
         lenient: Collection[str] = (),
     ) -> Grant | Denial:
         """Reserve money at every account of the path, or nowhere."""
-        database, names = self._database, self._names
-        with database.lock:
+        database, names, until = self._database, self._names, 0.0
+        while True:
             try:
-                if path is not context.path and tuple(path) != context.path:
-                    raise StoreError(f"hold {id.hex()}: its path is not that of its context")
-                execute = database.begin()
-                known = names.accounts
-                try:
-                    numbers = tuple([known[name] for name in path])
-                except KeyError:
-                    numbers = tuple(names.numbers(execute, path))
-                answer: Grant | Denial = Grant(amount)
-                count = len(numbers)
-                if count and (
-                    execute(statements.hold(count), (amount, *numbers)).rowcount != count
-                ):
-                    answer = self._decide(path, amount, floor, lenient)
-                if isinstance(answer, Denial):
-                    database.rollback()
-                    names.rolled_back()
-                    if self.first_hold(id) is None:
-                        return answer
-                    return self._replay(id, context, request, amount, floor)
-                granted = answer.amount
-                row = (
-                    id,
-                    names.contexts.get(context) or names.context(execute, context),
-                    names.requests.get(request) or names.request(execute, request),
-                    granted,
-                    names.owner(execute),
-                    at,
-                )
-                try:
-                    fresh = execute(statements.INSERT_HOLD, row).rowcount
-                except sqlite3.IntegrityError:
-                    fresh = 0
-                if not fresh:
-                    database.rollback()
-                    names.rolled_back()
-                    return self._replay(id, context, request, amount, floor)
-                database.commit()
-                names.fresh.clear()
-                self._granted[id] = granted, numbers
-                return answer
-            except BaseException as error:
-                self._undo(error)
+                with unowned(database.lock), database.writing():
+                    if names.fresh:
+                        names.rolled_back()
+                    if path is not context.path and tuple(path) != context.path:
+                        raise StoreError(f"hold {id.hex()}: its path is not that of its context")
+                    execute = database.begin()
+                    known = names.accounts
+                    try:
+                        numbers = tuple([known[name] for name in path])
+                    except KeyError:
+                        numbers = tuple(names.numbers(execute, path))
+                    answer: Grant | Denial = Grant(amount)
+                    count = len(numbers)
+                    if count and (
+                        execute(statements.hold(count), (amount, *numbers)).rowcount != count
+                    ):
+                        answer = self._decide(path, amount, floor, lenient)
+                    if isinstance(answer, Denial):
+                        database.rollback()
+                        names.rolled_back()
+                        if self.first_hold(id) is None:
+                            return answer
+                        return self._replay(id, context, request, amount, floor)
+                    granted = answer.amount
+                    row = (
+                        id,
+                        names.contexts.get(context) or names.context(execute, context),
+                        names.requests.get(request) or names.request(execute, request),
+                        granted,
+                        names.owner(execute),
+                        at,
+                    )
+                    try:
+                        fresh = execute(statements.INSERT_HOLD, row).rowcount
+                    except sqlite3.IntegrityError:
+                        fresh = 0
+                    if not fresh:
+                        database.rollback()
+                        names.rolled_back()
+                        return self._replay(id, context, request, amount, floor)
+                    database.commit()
+                    names.fresh.clear()
+                    self._granted[id] = granted, numbers
+                break
+            except FOREIGN as error:
+                until = database.wait(error, until)
+        database.look_at_wal()
+        return answer
 
     def settle(self, id: bytes, cost: int | None, event: Event) -> Settlement:
         """End a hold with its true cost, or adjust one that lapsed."""
-        database, names = self._database, self._names
-        with database.lock:
+        database, names, until = self._database, self._names, 0.0
+        while True:
             try:
-                execute = database.begin()
-                held, numbers = self._granted.get(id) or self._hold_of(execute, id)
-                count = len(numbers)
-                try:
-                    plain = execute(statements.DELETE_HOLD, (id,)).rowcount == 1 and (
-                        not count
-                        or execute(statements.settle(count), (held, cost or 0, *numbers)).rowcount
-                        == count
+                with unowned(database.lock), database.writing():
+                    if names.fresh:
+                        names.rolled_back()
+                    execute = database.begin()
+                    held, numbers = self._granted.get(id) or self._hold_of(execute, id)
+                    count = len(numbers)
+                    plain = (
+                        (not cost or cost <= PICO_MAX)
+                        and execute(statements.DELETE_HOLD, (id,)).rowcount == 1
+                        and (
+                            not count
+                            or execute(
+                                statements.settle(count), (held, cost or 0, *numbers)
+                            ).rowcount
+                            == count
+                        )
                     )
-                except (OverflowError, sqlite3.IntegrityError):
-                    plain = False  # more than an account holds: for the rules to cap
-                if cost and cost > PICO_MAX:
-                    plain = False
-                if plain:
-                    kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
-                    self._insert(execute, event.ended(kind, cost, held))
-                    database.commit()
-                    names.fresh.clear()
-                    self._granted.pop(id, None)
-                    return Settlement(kind, cost, held)
-                database.rollback()
-                names.rolled_back()
-            except BaseException as error:
-                self._undo(error)
-        return self._settle_by_rules(id, cost, event)
+                    if plain:
+                        kind = Kind.TOOL if event.kind == Kind.TOOL else Kind.CALL
+                        self._insert(execute, event.ended(kind, cost, held))
+                        database.commit()
+                        names.fresh.clear()
+                        self._granted.pop(id, None)
+                    else:
+                        database.rollback()
+                        names.rolled_back()
+                break
+            except (OverflowError, sqlite3.IntegrityError):
+                plain = False  # more than an account holds: for the rules to cap
+                break
+            except FOREIGN as error:
+                until = database.wait(error, until)
+        if not plain:
+            return self._settle_by_rules(id, cost, event)
+        database.look_at_wal()
+        return Settlement(kind, cost, held)
 
     def void(self, id: bytes, event: Event) -> Settlement:
         """End a hold as surely not billed."""

@@ -4,14 +4,14 @@ Holds and how they end are in `sqlite`; what can be asked is in `reading`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from spendtree.account import Account, Balance, Crossing, Denial
 from spendtree.errors import LedgerConflictError
 from spendtree.event import Event
 from spendtree.store.books import Books
 from spendtree.store.changes import recapped, recapping, transferred, transferring
-from spendtree.store.database import FOREIGN, Database
+from spendtree.store.database import Database
 from spendtree.store.names import Execute, Names
 from spendtree.store.protocol import NO_MARKS, Marks, Opened, Reservation
 from spendtree.store.reading import Reading
@@ -65,7 +65,8 @@ class AccountVerbs(Reading):
             for account, cap in accounts:
                 self._books.open(execute, account, cap, marks.get(account.id, ()))
 
-        if any(account.id not in self._names.accounts for account, _ in accounts):
+        names = self._names
+        if names.fresh or any(account.id not in names.accounts for account, _ in accounts):
             self._verb(verb)
 
     def release(self, reservation: Reservation, event: Event) -> bool:
@@ -137,22 +138,13 @@ class AccountVerbs(Reading):
     # How a verb runs: one transaction, undone whole.
 
     def _verb(self, body: Callable[[Execute], Answer]) -> Answer:
-        database, names = self._database, self._names
-        with database.lock:
-            try:
-                answer = body(database.begin())
-                database.commit()
-                names.fresh.clear()
-                return answer
-            except BaseException as error:
-                self._undo(error)
+        names = self._names
 
-    def _undo(self, error: BaseException) -> NoReturn:
-        self._database.rollback()
-        self._names.rolled_back()
-        if isinstance(error, FOREIGN):
-            raise self._database.translate(error) from error
-        raise error
+        def whole(execute: Execute) -> Answer:
+            names.rolled_back()  # what a verb left that an exception has ended
+            return body(execute)
+
+        return self._database.write(whole, names.fresh.clear)
 
     def _row(self, execute: Execute, event: Event) -> tuple[object, ...]:
         names = self._names
