@@ -28,6 +28,8 @@ HOUSE: tuple[tuple[str, ...], ...] = (
         "attribution",
         "clock",
         "call_site",
+        "lifetime",
+        "exit_guard",
         "scope",
         "call",
         "policy",

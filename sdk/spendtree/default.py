@@ -4,7 +4,6 @@ The default is made on first use, so that importing reads no environment and ope
 """
 
 import os
-import threading
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -12,13 +11,14 @@ from spendtree.call import Call, CallOptions, Tool
 from spendtree.money import Money
 from spendtree.propagation import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Session, SessionOptions, current
+from spendtree.store.locks import ProcessLock
 from spendtree.store.protocol import Store
 from spendtree.tracker import Spendtree
 
 if TYPE_CHECKING:
     from spendtree.propagation.carrier import Headers
 
-_lock = threading.Lock()
+_locks = ProcessLock()
 _default: Spendtree | None = None
 _place = ""
 """The working directory that the default's URL was meant in."""
@@ -36,7 +36,7 @@ def configure(
     store serves new sessions, open ones keep theirs. Raises StoreError and ConfigurationError.
     """
     global _default, _place
-    with _lock:
+    with _locks.here:
         if _default is not None and _is_of(_default, store):
             _default.reconfigure(config)
         else:
@@ -63,7 +63,7 @@ def default() -> Spendtree:
     """Return the default Spendtree, making it as `configure()` does where there is none."""
     global _default, _place
     if _default is None:
-        with _lock:
+        with _locks.here:
             if _default is None:
                 _default = Spendtree()
                 _place = _directory()

@@ -40,16 +40,17 @@ def day_of(at: int) -> int:
 
 def end_of(name: str) -> int:
     """Return the `end` of the period of that name; ValueError for other texts."""
-    if "W" in name:
-        monday = datetime.strptime(f"{name}-1", "%G-W%V-%u")
-        return period("week", _microseconds(monday)).end
-    if len(name) == len("2026-11"):
-        return period("month", _microseconds(datetime.strptime(name, "%Y-%m"))).end
-    return period("day", _microseconds(datetime.strptime(name, "%Y-%m-%d"))).end
+    # Not by `strptime`: it has a lock of its own, which a forked child may find taken for good.
+    kind: PeriodKind = "week" if "W" in name else "month" if len(name) == 7 else "day"
+    first = date.fromisoformat(f"{name}-01" if kind == "month" else name)
+    found = period(kind, _microseconds(first))
+    if found.name != name:  # "20261123", "2026W48" and "2026-W48-2" are dates as well
+        raise ValueError(f"{name!r} is not the name of a period")
+    return found.end
 
 
-def _microseconds(moment: datetime) -> int:
-    return int(moment.replace(tzinfo=UTC).timestamp()) * 1_000_000
+def _microseconds(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def _day(day: date) -> tuple[str, int]:

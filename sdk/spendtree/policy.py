@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from spendtree.account import Denial
 from spendtree.config import Step
 from spendtree.errors import SkippedError
+from spendtree.waiting import Ring, Turn
 
 if TYPE_CHECKING:
     from spendtree.call import Call
@@ -78,7 +79,8 @@ def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) ->
     tracker = call.tracker
     lines, started = tracker.lines, time.monotonic()
     seconds = tracker.config.busy_timeout_seconds if step.seconds is None else step.seconds
-    waiter = lines.join(denial.account, ring, ahead=_is_inside(call, denial))
+    turn = Turn()
+    waiter = lines.join(denial.account, Ring(ring, turn), ahead=_is_inside(call, denial))
     try:
         while True:
             if lines.is_first(waiter):

@@ -1,22 +1,18 @@
 """The start of sessions and runs: refused where nothing is left to pay a call with (rule 5)."""
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spendtree.account import Account, Balance, Denial, kind_of, rooms
 from spendtree.denial import budget_error
-from spendtree.errors import BudgetExceededError, SkippedError, StoreError
+from spendtree.errors import BudgetExceededError, SkippedError
 from spendtree.event import Event, Kind
 from spendtree.ids import new_id
-from spendtree.store.locks import EnteredError
 from spendtree.store.protocol import Reservation
 
 if TYPE_CHECKING:
     from spendtree.scope import Agent, Scope
     from spendtree.tracker import Spendtree
-
-log = logging.getLogger("spendtree")
 
 NOTHING: Mapping[str, int | None] = {}
 
@@ -57,15 +53,23 @@ def close_run(tracker: "Spendtree", event: Event, reservation: Reservation | Non
     if reservation is None:
         tracker.record(event)
         return
-    try:
+
+    def release() -> None:
         tracker.store.release(reservation, event)
-    except EnteredError:
-        tracker.delayed.append(lambda: close_run(tracker, event, reservation))
-        return
-    except StoreError as error:
-        log.warning("a reserved envelope could not be released: %s", error)
-    if tracker.lines:
-        tracker.lines.wake(reservation)
+        if tracker.lines:
+            tracker.lines.wake(reservation)
+
+    tracker.do_now_or_later(release, "a reserved envelope could not be released: %s")
+
+
+def undo_run(tracker: "Spendtree", event: Event, reservation: Reservation | None) -> None:
+    """Close a run whose start was interrupted, if it was recorded at all."""
+
+    def undo() -> None:
+        if tracker.store.find(event.id, Kind.RUN_OPENED) is not None:
+            close_run(tracker, event, reservation)
+
+    tracker.do_now_or_later(undo, "a run that was interrupted could not be closed: %s")
 
 
 def check_money_left(

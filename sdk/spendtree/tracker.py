@@ -5,8 +5,9 @@ own. What must survive a store that fails for a while is kept here.
 """
 
 import logging
+import math
 import os
-import threading
+import sys
 import time
 import weakref
 from collections import deque
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from spendtree import attribution, transfers
+from spendtree import attribution, lifetime, transfers
 from spendtree.account import Denial, kind_of
 from spendtree.bound import Tokenizer
 from spendtree.call import PURPOSE, Call, CallOptions, Tool
@@ -25,6 +26,8 @@ from spendtree.config import AccountKind, Config, Mode, load_config
 from spendtree.denial import account_name
 from spendtree.errors import (
     ConfigurationError,
+    LedgerConflictError,
+    SpendtreeError,
     StoreError,
     StoreUnavailableError,
     UnknownPriceError,
@@ -36,10 +39,10 @@ from spendtree.propagation.inbound import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions
 from spendtree.scope.current import current_of
 from spendtree.store import DEFAULT_URL, open_store
-from spendtree.store.locks import EnteredError
+from spendtree.store.locks import EnteredError, StoreBusyError
 from spendtree.store.protocol import Store
 from spendtree.usage import Usage
-from spendtree.waiting import Lines
+from spendtree.waiting import RETRY_SECONDS, Lines, Pauses
 
 if TYPE_CHECKING:
     from spendtree.propagation.carrier import Headers
@@ -52,6 +55,12 @@ SESSION_IDLE_SECONDS = 3600
 
 SWEEP_SECONDS = 1.0
 """Between two looks for holds of dead processes, while somebody waits."""
+
+EXIT_SECONDS = 2.0
+"""What the end of the process gives to them."""
+
+DELAYED_MAX = 10_000
+"""Ends that are kept while a store does not work; more are dropped, and logged."""
 
 
 class Spendtree:
@@ -81,15 +90,14 @@ class Spendtree:
         self.lines = Lines()
         self.unsettled: list[Event] = []
         self.delayed: deque[Callable[[], None]] = deque()
-        """Ends of scopes that a garbage collection found inside a verb of the store."""
+        """Ends of scopes, and other things to be done yet, that the store could not take."""
         self.unrecorded_calls = 0
         self.places = Places()
         """Where warnings of what a program does were logged."""
-        self._lock = threading.RLock()
+        self._failure: StoreUnavailableError | None = None
+        """Why the store did not take what waits in these two, the last time."""
         self._swept = 0.0
-        if hasattr(os, "register_at_fork"):
-            child = weakref.WeakMethod(self._after_fork_in_child)
-            os.register_at_fork(after_in_child=lambda: (child() or _nothing)())
+        lifetime.watch(self)
 
     # Doors.
 
@@ -290,22 +298,40 @@ class Spendtree:
         return account_name(account, context)
 
     def finish(self, event: Event, scope: Scope | None = None) -> Event:
-        """End a hold by its event, and return that as it was recorded: a cost may be capped.
+        """End a hold by its event, now or later; return it as it is recorded: a cost may be capped.
 
-        Never raises: a response that was paid for comes first.
+        Never raises over a store that fails: a response that was paid for comes first. What comes
+        from elsewhere meanwhile (Ctrl-C, a time limit) is raised, and the end is made later.
         """
+        try:
+            finished = self._finished(event, scope)
+            if finished is None:
+                self.unsettled.append(event)
+                return event
+        except BaseException:
+            self.unsettled.append(event)
+            raise
+        if self.unsettled or self.delayed:
+            self.retry_unsettled(RETRY_SECONDS)
+        return finished
+
+    def _finished(self, event: Event, scope: Scope | None = None) -> Event | None:
+        """End a hold by its event and return it as recorded; None if that must be tried again."""
         try:
             if event.kind == Kind.LAPSE:
                 settlement = self.store.lapse(event.id, event)
             else:
                 settlement = self.store.settle(event.id, event.cost, event)
-        except EnteredError:
-            self.unsettled.append(event)
         except StoreUnavailableError as error:
-            with self._lock:
-                self.unsettled.append(event)
-            log.warning("a call could not be settled and will be again, its hold stays: %s", error)
-        except Exception:
+            self._failure = error
+            if not isinstance(error, EnteredError):
+                log.warning(
+                    "a call could not be settled and will be again, its hold stays: %s", error
+                )
+            return None
+        except Exception as error:
+            if not _is_our_own(error):
+                raise
             log.exception("a call could not be settled, its hold stays")
         else:
             session = None if scope is None else scope._session
@@ -316,6 +342,28 @@ class Spendtree:
         if self.lines.by_account:
             self.lines.wake(event.context.path)
         return event
+
+    def finish_again(self, event: Event) -> None:
+        """End a hold whose end was interrupted: nobody knows how far it came."""
+        self.unsettled.append(event)
+        self.retry_unsettled()
+
+    def give_back(self, event: Event) -> None:
+        """End a hold as not billed, if it was made at all before its call was interrupted."""
+        self.delayed.append(lambda: self._void(event))
+        self.retry_unsettled()
+
+    def _void(self, event: Event) -> None:
+        try:
+            self.store.void(event.id, event)
+        except StoreUnavailableError as error:
+            self.end_later(lambda: self._void(event), error)
+        except LedgerConflictError:
+            pass  # it was not made, or has ended
+        except StoreError as error:
+            log.warning("the hold of a call that was never made was not given back: %s", error)
+        if self.lines.by_account:
+            self.lines.wake(event.context.path)
 
     def money_moved(self, accounts: Sequence[str], session: Session) -> None:
         """Wake who waits for these accounts, and tell of marks that are reached now."""
@@ -372,30 +420,88 @@ class Spendtree:
             return self.tokenizer(text)
         return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
 
-    def retry_unsettled(self) -> None:
-        """Settle with the same ids what could not be settled before, and end what is to end."""
-        with self._lock:
-            # The list stays the same one: an end that comes now is added to it without the lock.
-            pending = self.unsettled[:]
-            del self.unsettled[: len(pending)]
-        for done, event in enumerate(pending, 1):
-            self.finish(event)
-            if self.unsettled:  # the store still fails: do not have the caller wait for each
-                with self._lock:
-                    self.unsettled += pending[done:]
+    def retry_unsettled(self, seconds: float = math.inf) -> None:
+        """Settle with the same ids what could not be settled before, and end what is to end.
+
+        For so long at most: who makes a call should not wait for many others. Each stays in its
+        list until it is done, since an exception may come at any moment; done twice is done once.
+        """
+        until, delayed = time.monotonic() + seconds, self.delayed
+        if self.settle_again(until):
+            for _ in range(len(delayed)):
+                if time.monotonic() > until or not self._is_ended(delayed):
+                    return
+
+    def settle_again(self, until: float = math.inf) -> bool:
+        """Settle what could not be settled before, until a time; tell whether the store works."""
+        unsettled = self.unsettled
+        while unsettled and time.monotonic() < until:
+            event = unsettled[0]
+            if self._finished(event) is None:
+                return False  # do not wait for each
+            with suppress(ValueError):  # another thread was quicker
+                unsettled.remove(event)
+        return True
+
+    @staticmethod
+    def _is_ended(delayed: deque[Callable[[], None]]) -> bool:
+        """Do the first thing that waits to be ended; False if that must be tried again."""
+        with suppress(IndexError, ValueError):  # another thread was quicker
+            first, waiting = delayed[0], len(delayed)
+            first()
+            delayed.remove(first)
+            return len(delayed) < waiting
+        return True
+
+    async def settled(self) -> None:
+        """Wait, without its loop, until a busy store has taken what has ended here.
+
+        Not for longer than that is worth waiting for; the next call tries again.
+        """
+        pauses = Pauses()
+        while self.unsettled or self.delayed:
+            if not isinstance(self._failure, StoreBusyError) or not await pauses.again():
                 return
-        for _ in range(len(self.delayed)):
-            with suppress(IndexError):  # another thread was quicker
-                self.delayed.popleft()()
+            self.retry_unsettled(RETRY_SECONDS)
+
+    def at_exit(self) -> None:
+        """Try once more to settle what could not be settled."""
+        sqlite: Any = sys.modules.get("spendtree.store.database")
+        if sqlite is not None:  # no verb may keep the process from ending for longer
+            sqlite.BUSY_SECONDS = min(sqlite.BUSY_SECONDS, EXIT_SECONDS)
+        if self.unsettled or self.delayed:
+            self.retry_unsettled(EXIT_SECONDS)
+        if self.unsettled:
+            log.warning("%d calls are left unsettled: their holds lapse", len(self.unsettled))
 
     def record(self, event: Event) -> None:
-        """Record an event that moves no money; a store that fails is logged, not raised."""
+        """Record an event that moves no money, now or later; a store that fails is logged."""
+        self.do_now_or_later(lambda: self.store.append(event), "an event could not be recorded: %s")
+
+    def do_now_or_later(self, end: Callable[[], object], failed: str) -> None:
+        """Do what may be done twice; again later if the store fails or an exception comes."""
+
+        def again() -> None:
+            self.do_now_or_later(end, failed)
+
         try:
-            self.store.append(event)
-        except EnteredError:
-            self.delayed.append(lambda: self.record(event))
+            end()
+        except StoreUnavailableError as error:
+            self.end_later(again, error)
+            if not isinstance(error, EnteredError):
+                log.warning(failed, error)
         except StoreError as error:
-            log.warning("an event could not be recorded: %s", error)
+            log.warning(failed, error)
+        except BaseException as error:
+            if not _is_our_own(error):
+                self.delayed.append(again)
+            raise
+
+    def end_later(self, end: Callable[[], None], error: StoreUnavailableError) -> None:
+        """Keep an end for when the store works again, unless too many wait for that."""
+        self._failure = error
+        if len(self.delayed) < DELAYED_MAX:
+            self.delayed.append(end)
 
     def goes_on_without(self, error: StoreError) -> None:
         """Say that a session or a run goes on although its start could not be recorded."""
@@ -420,14 +526,11 @@ class Spendtree:
         """Return why `what` is done outside any session; see `attribution.unattributed`."""
         return attribution.unattributed(self, what, otherwise)
 
-    def _after_fork_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Leave the parent's waiters and settlements to the parent."""
         self.lines = Lines()
         self.unsettled = []
-        self.delayed.clear()
-        self._lock = threading.RLock()
-        for session in self._sessions:
-            session.forked()
+        self.delayed = deque()
 
 
 def _account_kind(kind: str) -> AccountKind:
@@ -440,5 +543,12 @@ def _given_or_named(
     return (os.environ.get("SPENDTREE_CONFIG") or None) if config is None else config
 
 
-def _nothing() -> None:
-    """Stand in for a Spendtree that is gone."""
+def _is_our_own(error: BaseException) -> bool:
+    """Tell whether an error is ours: a mistake of this code, or what it says of the store.
+
+    All else comes from a signal's handler or from another thread, and is not ours to keep quiet.
+    """
+    if isinstance(error, SpendtreeError):
+        return True
+    builtin = type(error).__module__ == "builtins" and isinstance(error, Exception)
+    return builtin and not isinstance(error, TimeoutError | InterruptedError)

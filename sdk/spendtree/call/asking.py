@@ -25,7 +25,9 @@ from spendtree.errors import (
 from spendtree.event import LOST_THREAD, NO_CONTEXT, Context, Request
 from spendtree.ids import new_id
 from spendtree.money import PICO_MAX
+from spendtree.store.locks import StoreBusyError
 from spendtree.usage import TOKENS_MAX, Usage
+from spendtree.waiting import RETRY_SECONDS
 
 if TYPE_CHECKING:
     from spendtree.pricing.limits import OutputLimit
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from spendtree.tracker import Spendtree
 
 NO_USAGE = Usage(0, 0)
+
+NEW, ASKED, ENTERED, ENDED = range(4)
+"""The stages of a call. ASKED: the store may hold money for it, and nothing was sent yet."""
 
 INNERMOST: "ContextVar[Asking | None]" = ContextVar("spendtree_call", default=None)
 """The call that was entered last here; one that has ended meanwhile is passed over."""
@@ -50,6 +55,9 @@ class Asking:
     _held = -1
     _lenient: Sequence[str] = ()
     _open = False
+    _stage = NEW
+    _is_patient = False
+    """Whether it leaves a busy store to its task, to wait for it without its loop."""
     _run: "Agent | None" = None
     _data: dict[str, Any] | None = None
     _asking: Learned | None = None
@@ -135,6 +143,8 @@ class Asking:
             try:
                 self._context = context = scope.context_now(started)
             except StoreUnavailableError as error:
+                if self._is_patient and isinstance(error, StoreBusyError):
+                    raise
                 self._context, unseen = (context := scope.context), error
             if scope.capped:
                 self._capped = True
@@ -161,7 +171,7 @@ class Asking:
             self._without_store(unseen)
             return None
         if tracker.unsettled or tracker.delayed:
-            tracker.retry_unsettled()
+            tracker.retry_unsettled(RETRY_SECONDS)
         if tracker.lines.by_account and self._amount:
             account = tracker.lines.busy(self._queues())
             if account:
@@ -189,6 +199,7 @@ class Asking:
     def ask(self, floor: int | None = None) -> Denial | None:
         """Try to hold once, at least `floor` pico-dollars; None if that is done."""
         amount = self._amount
+        self._stage = ASKED
         try:
             answer = self.tracker.store.hold(
                 self._id,
@@ -201,6 +212,8 @@ class Asking:
                 lenient=self._lenient,
             )
         except StoreUnavailableError as error:
+            if self._is_patient and isinstance(error, StoreBusyError):
+                raise
             self._without_store(error)
             return None
         if isinstance(answer, Denial):

@@ -6,19 +6,24 @@ request, nothing here raises over a response that was paid for.
 
 import logging
 import os
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Self
 
+from spendtree.account import Denial
 from spendtree.call.answer import Answer, price, read
-from spendtree.call.asking import INNERMOST, Asking
+from spendtree.call.asking import ASKED, ENDED, ENTERED, INNERMOST, Asking
 from spendtree.call_site import call_site
 from spendtree.ending import not_billed
+from spendtree.errors import SpendtreeError
 from spendtree.event import Event, Kind
+from spendtree.exit_guard import Interrupted, guarded
 from spendtree.money import to_usd
 from spendtree.period import CALENDAR_END
 from spendtree.policy import degrade
+from spendtree.store.locks import StoreBusyError
 from spendtree.usage import Usage
-from spendtree.waiting import Bell, TaskBell, in_event_loop
+from spendtree.waiting import DONE, Bell, Pauses, TaskBell, in_event_loop
 
 log = logging.getLogger("spendtree")
 
@@ -41,6 +46,9 @@ class Call(Asking):
     """Whether a response was recorded that stated no usage, which was logged then."""
     _void = ""
     _lapse = ""
+    _guard: Any = None
+    _event: Event | None = None
+    """How it ends, once that is known."""
 
     @property
     def id(self) -> str:
@@ -85,53 +93,122 @@ class Call(Asking):
     # Entering.
 
     def __enter__(self) -> Self:
-        denial = self._begin()
-        if denial is not None:
-            bell = Bell()
-            for seconds in degrade(self, denial, bell.ring, can_wait=not in_event_loop()):
-                bell.wait(seconds)
-        self._token = INNERMOST.set(self)
+        try:
+            denial = self._begin()
+            if denial is not None:
+                bell = Bell()
+                for seconds in degrade(self, denial, bell.ring, can_wait=not in_event_loop()):
+                    bell.wait(seconds)
+            self._token = INNERMOST.set(self)
+        except BaseException as error:
+            self._not_entered(error)
+            raise
+        self._stage = ENTERED
         return self
 
     async def __aenter__(self) -> Self:
-        denial = self._begin()
-        if denial is not None:
-            bell = TaskBell()
-            waits = degrade(self, denial, bell.ring, can_wait=True)
-            try:
-                for seconds in waits:
-                    await bell.wait(seconds)
-            finally:
-                waits.close()  # a cancelled task leaves the line at once
-        self._token = INNERMOST.set(self)
+        try:
+            denial = await self._begin_patiently()
+            if denial is not None:
+                bell = TaskBell()
+                waits = degrade(self, denial, bell.ring, can_wait=True)
+                try:
+                    for seconds in waits:
+                        await bell.wait(seconds)
+                finally:
+                    waits.close()  # a cancelled task leaves the line at once
+            self._token = INNERMOST.set(self)
+        except BaseException as error:
+            self._not_entered(error)
+            raise
+        self._stage = ENTERED
         return self
+
+    async def _begin_patiently(self) -> Denial | None:
+        """Begin, and wait for a store that another process keeps busy without keeping the loop."""
+        self._is_patient = True
+        pauses = Pauses()
+        while True:
+            try:
+                return self._begin()
+            except StoreBusyError:
+                self._is_patient = await pauses.again()
+                if not self._is_patient:
+                    return self._begin()
+
+    def _not_entered(self, error: BaseException) -> None:
+        """Give back a hold that was made, or may have been: surely nothing was sent."""
+        refused = isinstance(error, SpendtreeError) and not self._open
+        if self._stage == ASKED and not refused:
+            if os.getpid() == self._pid:
+                reason = f"ended by {type(error).__name__} before it was sent"
+                self.tracker.give_back(self._not_sent(reason))
+            self._open = False
+            self._stage = ENDED
+        self._guard = None
 
     # Leaving.
 
+    @guarded
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if INNERMOST.get() is self:
-            INNERMOST.set(self._outer)
-        self._token = None
-        if self._open and os.getpid() == self._pid:  # a forked child settles nothing of its parent
-            self._open = False
-            self._end(error)
+        try:
+            self._leave(error)
+        except BaseException:
+            self._was_left()
+            raise
+        self._guard = None
 
-    async def __aexit__(
+    @guarded
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    ) -> Awaitable[None]:
+        # No coroutine: what it has to do is done before anything is awaited.
+        try:
+            self._leave(error)
+        except BaseException:
+            self._was_left()
+            raise
+        self._guard = None
+        tracker = self.tracker
+        return tracker.settled() if tracker.unsettled or tracker.delayed else DONE
 
-    def _end(self, error: BaseException | None) -> None:
+    def _leave(self, error: BaseException | None) -> None:
+        if INNERMOST.get() is self:
+            INNERMOST.set(self._outer)
+        self._token = None
+        if self._open:
+            self._open = False
+            if os.getpid() == self._pid:  # a forked child settles nothing of its parent
+                self._finish(self._ending(error))
+        self._stage = ENDED
+
+    def _was_left(self, guard: object = None) -> None:
+        """End it after an exception that came while it was entered or left."""
+        interrupted = Interrupted()
+        if self._stage == ASKED:
+            self._not_entered(interrupted)
+        elif self._stage == ENTERED and self._held >= 0 and os.getpid() == self._pid:
+            self._open = False
+            if self._run is not None:
+                self._run.handed_out()  # whether its sums have this call is not known
+            self.tracker.finish_again(self._event or self._ending(interrupted))
+        self._stage = ENDED
+        if INNERMOST.get() is self:
+            INNERMOST.set(self._outer)
+        self._guard = None
+
+    def _ending(self, error: BaseException | None) -> Event:
+        """Return the event of how it ended."""
         usage = self._usage
-        self._finish(self._unknown(error) if usage is None else self._known(usage, error))
+        return self._unknown(error) if usage is None else self._known(usage, error)
 
     def _known(self, usage: Usage, error: BaseException | None) -> Event:
         """Return the event of a call whose usage was stated, however it ended."""
@@ -222,7 +299,25 @@ class Call(Asking):
         self._data = {**(self._data or {}), "clock_us": at}
         return self._started
 
+    def _not_sent(self, reason: str) -> Event:
+        """Return the event of a call that was given up between its hold and its request."""
+        kind = Kind.CALL if self._request.model else Kind.TOOL
+        return Event(
+            0,
+            kind,
+            self._end_time(),
+            self._id,
+            self._context,
+            self._request,
+            0,
+            max(self._held, 0),
+            status="failed",
+            started=self._started,
+            data=self._with(reason=reason),
+        )
+
     def _finish(self, event: Event) -> None:
+        self._event = event
         event = self.tracker.finish(event, self._scope)
         if self._reads and event.input_tokens:
             inbox = self._inbox()

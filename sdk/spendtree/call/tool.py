@@ -64,15 +64,14 @@ class Tool(Call):
     def _worst_case(self) -> int:
         return self._price
 
-    def _end(self, error: BaseException | None) -> None:
+    def _ending(self, error: BaseException | None) -> Event:
         void = self._void or (not_billed(error) if error is not None else "")
         if self._cost is not None or (error is None and not void and not self._lapse):
             cost = self._price if self._cost is None else self._cost
-            self._finish(self._charge(cost, error, {}))
-        elif void:
-            self._finish(self._charge(0, error, {"reason": void}, status="failed"))
-        else:
-            self._finish(self._unknown(error))
+            return self._charge(cost, error, {})
+        if void:
+            return self._charge(0, error, {"reason": void}, status="failed")
+        return self._unknown(error)
 
     def _charge(
         self, cost: int, error: BaseException | None, more: dict[str, str], status: str = ""

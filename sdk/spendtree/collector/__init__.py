@@ -7,12 +7,12 @@ nothing of prometheus_client is loaded before use.
 """
 
 import os
-import threading
 from typing import TYPE_CHECKING
 
 from spendtree.collector.workers import why_many
 from spendtree.default import default
 from spendtree.errors import ConfigurationError
+from spendtree.store.locks import ProcessLock
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spendtree.collector.serving import MetricsApp
     from spendtree.tracker import Spendtree
 
-_lock = threading.Lock()
+_locks = ProcessLock()
 
 
 def collector(
@@ -49,7 +49,7 @@ def collector(
             "them all"
         )
     chosen, asked = registry or REGISTRY, tracker or default()
-    with _lock:
+    with _locks.here:
         inherited = hearing(asked)
         if inherited is not None and inherited.pid != os.getpid():
             for each in inherited.listeners:

@@ -118,7 +118,9 @@ def sync_request(library: Library, request: Request, switch: Switch) -> Request:
         asked = Asked(library, endpoint, client, options)
         attempts = Attempts(library.name, client, options)
         while True:
-            call = asked.call().__enter__()
+            call = asked.call()
+            guard = call.__exit__  # fetched before, it ends the call however this is left
+            call.__enter__()
             try:
                 sent = attempts.next(asked.options(call), call)
                 result = request(client, cast_to, sent, **given)
@@ -127,7 +129,7 @@ def sync_request(library: Library, request: Request, switch: Switch) -> Request:
                     raise
                 pause = attempts.pause(error)
             else:
-                return attempts.succeeded(hand_over(result, asked, call))
+                return attempts.succeeded(hand_over(result, asked, call, guard))
             client._sleep_for_retry(**pause)
 
     return tracked
@@ -145,7 +147,9 @@ def async_request(library: Library, request: AsyncRequest, switch: Switch) -> As
         asked = Asked(library, endpoint, client, options)
         attempts = Attempts(library.name, client, options)
         while True:
-            call = await asked.call().__aenter__()
+            call = asked.call()
+            guard = call.__exit__
+            await call.__aenter__()
             try:
                 sent = attempts.next(asked.options(call), call)
                 result = await request(client, cast_to, sent, **given)
@@ -154,7 +158,7 @@ def async_request(library: Library, request: AsyncRequest, switch: Switch) -> As
                     raise
                 pause = attempts.pause(error)
             else:
-                return attempts.succeeded(hand_over(result, asked, call))
+                return attempts.succeeded(hand_over(result, asked, call, guard))
             await client._sleep_for_retry(**pause)
 
     return tracked

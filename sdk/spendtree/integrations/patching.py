@@ -1,6 +1,5 @@
 """Puts our `request` in the place of a client's, for all its clients or for one, and back again."""
 
-import threading
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,6 +9,7 @@ from spendtree.errors import ConfigurationError
 from spendtree.integrations.asked import PROVIDER
 from spendtree.integrations.attempts import Switch, async_request, sync_request
 from spendtree.integrations.library import Library
+from spendtree.store.locks import ProcessLock
 
 ORIGINAL = "_spendtree_original"
 WRAPPED = "_spendtree_wrapped"
@@ -29,7 +29,7 @@ class Patch(NamedTuple):
     switch: Switch
 
 
-_lock = threading.Lock()
+_locks = ProcessLock()
 _patches: dict[str, list[Patch]] = {}
 
 
@@ -49,7 +49,7 @@ def is_patched(library: Library) -> bool:
 def patch(library: Library) -> None:
     """Track all clients of a library, those that exist already included."""
     module = load(library)
-    with _lock:
+    with _locks.here:
         if library.name in _patches:
             return
         owners = [_owner(library, getattr(module, name)) for name in library.clients]
@@ -61,7 +61,7 @@ def patch(library: Library) -> None:
 
 def unpatch(library: Library) -> None:
     """Put the clients' own `request` back; if somebody replaced ours, it only passes through."""
-    with _lock:
+    with _locks.here:
         for owner, ours, switch in _patches.pop(library.name, ()):
             switch.on = False
             if vars(owner).get("request") is ours:

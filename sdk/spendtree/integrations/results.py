@@ -32,8 +32,11 @@ def note(options: Any, call: ClientCall) -> Any:
     return options
 
 
-def hand_over(result: Any, asked: Asked, call: ClientCall) -> Any:
-    """Return an attempt's result to its caller; settle it, or see to it that it will be."""
+def hand_over(result: Any, asked: Asked, call: ClientCall, guard: object) -> Any:
+    """Return an attempt's result to its caller; settle it, or see to it that it will be.
+
+    Whoever has the guard of the call keeps it open: a response that is still to be read.
+    """
     response = _unparsed(result, asked)
     if response is None:
         _record(call, result)
@@ -44,7 +47,7 @@ def hand_over(result: Any, asked: Asked, call: ClientCall) -> Any:
         if asked.adds_usage:
             _sift(response, asked)
     else:
-        _follow(response, asked, call)
+        _follow(response, asked, call, guard)
     return result
 
 
@@ -81,6 +84,7 @@ class Reading:
             Events(asked.endpoint, hides=asked.adds_usage) if events else Body()
         )
         self.in_read = False
+        self.guard: object = None
 
     def end(self) -> None:
         """Settle what was read to its end."""
@@ -110,9 +114,10 @@ class Reading:
         self._call.__exit__(type(error) if error else None, error, None)
 
 
-def _follow(response: Any, asked: Asked, call: ClientCall) -> None:
+def _follow(response: Any, asked: Asked, call: ClientCall, guard: object) -> None:
     kind = response.headers.get("content-type", "")
     reading = Reading(asked, call, events="event-stream" in kind or (asked.streams and not kind))
+    reading.guard = guard
     if hasattr(response, "aiter_bytes") and not _is_sync(response):
         _follow_async(response, reading)
     else:

@@ -3,9 +3,13 @@
 What was read, and how, is not known here.
 """
 
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from spendtree.exit_guard import guarded
+from spendtree.waiting import DONE
 
 if TYPE_CHECKING:
     from spendtree.propagation.identifiers import Identifiers
@@ -26,6 +30,8 @@ class Inbound:
         self._tracker = tracker
         self._told = told
         self._stack = ExitStack()
+        self._stage = 0
+        self._guard: Any = None
 
     def __bool__(self) -> bool:
         return self._told is not None
@@ -57,6 +63,7 @@ class Inbound:
         # Only who goes on with a scope pays for it, and not `import spendtree`.
         from spendtree.scope.remote import RemoteCycle, RemoteRun, RemoteSession  # noqa: PLC0415
 
+        self._stage = 1
         with ExitStack() as stack:
             scope: Scope = stack.enter_context(RemoteSession.of(self._tracker, told))
             if told.run:
@@ -67,6 +74,7 @@ class Inbound:
             self._stack = stack.pop_all()
         return scope
 
+    @guarded
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -74,14 +82,23 @@ class Inbound:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
+        self._guard = None
 
     async def __aenter__(self) -> "Scope | None":
         return self.__enter__()
 
-    async def __aexit__(
+    @guarded
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    ) -> Awaitable[None]:
+        self._stack.__exit__(kind, error, traceback)
+        self._guard = None
+        return DONE
+
+    def _was_left(self, guard: object = None) -> None:
+        """Leave what an exception kept from being left."""
+        self._stack.close()
+        self._guard = None

@@ -2,7 +2,7 @@
 
 import logging
 import os
-import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from spendtree import account as rules
@@ -28,6 +28,7 @@ from spendtree.scope.current import current_of
 from spendtree.scope.options import AgentOptions, text
 from spendtree.scope.session import Session, in_cycle
 from spendtree.scope.status import budget_errors, reason, run_status
+from spendtree.store.locks import Lock, ProcessLock
 from spendtree.store.protocol import Reservation
 from spendtree.usage import Usage
 from spendtree.waiting import in_worker
@@ -39,6 +40,8 @@ log = logging.getLogger("spendtree")
 
 SUMMED_AT = 256
 """Ended calls that a run keeps before it adds them up."""
+
+NO_SUMS = (0, 0, 0, 0, 0)
 
 
 class Agent(Scope):
@@ -96,14 +99,22 @@ class Agent(Scope):
         self._began = 0
         self._implicit: Session | None = None
         self._reservation: Reservation | None = None
-        self._sums = [0, 0, 0, 0, 0]
+        self._wanted: Reservation | None = None
+        """What it reserves, before that is granted."""
+        self._closed: Event | None = None
+        self._sums: tuple[Sequence[int], Event | None] = (NO_SUMS, None)
+        """Those of the calls up to one, which may still be in the list of ended ones."""
         self._ended: list[Event] = []
         self._handed_out = False
-        self._lock = threading.Lock()
+        self._locks = ProcessLock()
         self.last_request: Request | None = None
         self.learned: dict[str, Learned] = {}
         self.inbox: dict[bytes, int] = {}
         """By message, the tokens of what was delivered here and no call has read yet."""
+
+    @property
+    def _lock(self) -> Lock:
+        return self._locks.here
 
     def _again(self) -> "Agent":
         return Agent(self._tracker, self.parent, self.name, **self._options)
@@ -118,12 +129,15 @@ class Agent(Scope):
             self.parent = current_of(self._tracker)
         if self.parent is None:
             # Nothing is lost when somebody forgets the session: this run is one of its own.
-            self._implicit = self._own_session().open()
-            self.parent = self._implicit
+            implicit = self._own_session()
+            implicit._is_patient = self._is_patient
+            self._implicit = implicit  # before it opens: whatever comes in between closes it
+            self.parent = implicit.open()
         try:
             self._open_below(self.parent)
         except BaseException as error:
-            if self._implicit is not None:
+            waits = isinstance(error, StoreUnavailableError) and self._is_waited_for(error)
+            if self._implicit is not None and not waits:
                 self._implicit.close(error)
             raise
 
@@ -147,6 +161,13 @@ class Agent(Scope):
         """Tell whether its thread is as if it had never had a scope: the next one is lost, too."""
         return self._implicit is not None
 
+    def _undo_open(self, error: BaseException) -> None:
+        if self._id:
+            undone = self._closing(error)
+            starting.undo_run(self._tracker, undone, self._wanted)
+        if self._implicit is not None:
+            self._implicit.close(error)
+
     def _open_below(self, parent: Scope) -> None:
         self._began = at = self._tracker.now()
         session, around, before = parent.session, parent.run, parent.context_or_last(at)
@@ -169,7 +190,7 @@ class Agent(Scope):
         )
         self._has_caps = parent._passes_caps or bool(accounts)
         self._passes_caps = parent._passes_caps or self._max_cost is not None
-        reservation = self._wanted_reservation()
+        self._wanted = reservation = self._wanted_reservation()
         marks = {account.id: session.marks_of(account) for account, _ in accounts}
         data = self._opening_data()
         try:
@@ -177,7 +198,7 @@ class Agent(Scope):
                 self._tracker, self, accounts, at, data, marks, reservation
             )
         except StoreUnavailableError as error:
-            if self.enforces(self.context):
+            if self._is_waited_for(error) or self.enforces(self.context):
                 raise
             # Its accounts do not stand, so its calls must not name them.
             self.context = self.context._replace(path=_inherited(before))
@@ -217,31 +238,32 @@ class Agent(Scope):
         return {key: value for key, value in data.items() if value not in ("", None)} or None
 
     def _close(self, error: BaseException | None) -> None:
-        status = run_status(error, self._failure)
-        if status != "succeeded":
+        if run_status(error, self._failure) != "succeeded":
             self.session.run_failed()
-        cost, inputs, outputs, reads, writes = self._final_sums()
-        starting.close_run(
-            self._tracker,
-            Event(
-                0,
-                Kind.RUN_CLOSED,
-                self._tracker.moment(self._began),
-                self._id,
-                self.context,
-                cost=min(cost, PICO_MAX),
-                input_tokens=inputs,
-                output_tokens=outputs,
-                cache_read_tokens=reads,
-                cache_write_tokens=writes,
-                status=status,
-                data=reason(error, self._failure),
-            ),
-            self._reservation,
-        )
+        if self._closed is None:  # else an exception has come: it is the same run that ends
+            self._closed = self._closing(error)
+        starting.close_run(self._tracker, self._closed, self._reservation)
         if self._implicit is not None:
             self._implicit._failure = self._failure
             self._implicit.close(error)
+
+    def _closing(self, error: BaseException | None) -> Event:
+        """Return the event of this run's end."""
+        cost, inputs, outputs, reads, writes = self._final_sums()
+        return Event(
+            0,
+            Kind.RUN_CLOSED,
+            self._tracker.moment(self._began),
+            self._id,
+            self.context,
+            cost=min(cost, PICO_MAX),
+            input_tokens=inputs,
+            output_tokens=outputs,
+            cache_read_tokens=reads,
+            cache_write_tokens=writes,
+            status=run_status(error, self._failure),
+            data=reason(error, self._failure),
+        )
 
     def _swallows(self, error: BaseException | None) -> bool:
         """Let a run end quietly whose own money is gone, if on_exhausted is "skip".
@@ -335,9 +357,10 @@ class Agent(Scope):
         """Note that another process may go on with this run: its calls are not counted here."""
         self._handed_out = True
 
-    def _final_sums(self) -> list[int]:
+    def _final_sums(self) -> Sequence[int]:
         """Return what the run's end states, with what other processes have spent as this run."""
         if self._handed_out:
+            self._tracker.settle_again()
             try:
                 return self._sums_in_store()
             except StoreError as error:
@@ -355,15 +378,21 @@ class Agent(Scope):
             sum(row.cache_write_tokens for row in own),
         ]
 
-    def _sum_up(self) -> list[int]:
+    def _sum_up(self) -> Sequence[int]:
         if os.getpid() != self._pid:
-            return self._sums  # a forked child states no sums, and its lock may be anybody's
+            return self._sums[0]  # a forked child states no sums
         with self._lock:
-            events, self._ended = self._ended, []
-            for event in events:
-                for index, amount in enumerate((event.cost or 0, *_tokens(event))):
-                    self._sums[index] += amount
-            return self._sums
+            sums, last = self._sums
+            events = self._ended[:]
+            # Those that were added up before an exception came, which is why they are still here.
+            done = next((n for n, event in enumerate(events, 1) if event is last), 0)
+            for event in events[done:]:
+                more = (event.cost or 0, *_tokens(event))
+                sums = [a + b for a, b in zip(sums, more, strict=True)]
+            if events:
+                self._sums = sums, events[-1]  # at once
+                del self._ended[: len(events)]
+            return sums
 
 
 def _tokens(event: Event) -> tuple[int, int, int, int]:

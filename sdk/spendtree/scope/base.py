@@ -6,20 +6,23 @@ thread, skips it; leaving in another context, out of order or twice does nothing
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Token
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from spendtree.account import kind_of
 from spendtree.call import Call, CallOptions, Tool
-from spendtree.errors import ScopeError, StoreUnavailableError
+from spendtree.errors import ScopeError, SpendtreeError, StoreUnavailableError
 from spendtree.event import NO_CONTEXT, Context
+from spendtree.exit_guard import Interrupted, guarded
 from spendtree.money import Money
 from spendtree.scope.current import CURRENT, current
 from spendtree.scope.inside import Inside, bound, decorated
 from spendtree.scope.options import AgentOptions
+from spendtree.store.locks import StoreBusyError
+from spendtree.waiting import Pauses
 
 if TYPE_CHECKING:
     from spendtree.scope.agent import Agent
@@ -31,12 +34,17 @@ R = TypeVar("R")
 
 __all__ = ["Inside", "Scope"]
 
+NEW, OPENING, LEFT = range(3)
+"""The stages of a scope's life; an open one is between the last two."""
+
 
 class Scope:
     """A session, a routing cycle or an agent run; enter it once, with `with` or `async with`."""
 
     fixes_cycle = False
     """Whether what opens below belongs to its routing cycle."""
+    _is_patient = False
+    """Whether it leaves a busy store to its task, to wait for it without its loop."""
 
     def __init__(self, tracker: "Spendtree", parent: "Scope | None") -> None:
         self._tracker = tracker
@@ -57,6 +65,8 @@ class Scope:
         self._pid = 0
         self._failure = ""
         self._bare: Token[Scope | None] | None = None
+        self._stage = NEW
+        self._guard: Any = None
 
     # State.
 
@@ -119,10 +129,14 @@ class Scope:
         """
         try:
             return self.context_now(at)
-        except StoreUnavailableError:
-            if self.enforces(self.context):
+        except StoreUnavailableError as error:
+            if self._is_waited_for(error) or self.enforces(self.context):
                 raise
             return self.context
+
+    def _is_waited_for(self, error: StoreUnavailableError) -> bool:
+        """Tell whether its task waits for what the store cannot do now."""
+        return self._is_patient and isinstance(error, StoreBusyError)
 
     def enforces(self, context: Context) -> bool:
         """Tell whether a context of this scope is charged to an enforced cap, without the store."""
@@ -178,32 +192,83 @@ class Scope:
 
     def open(self) -> Self:
         """Open the scope without making it current; `close` ends it."""
+        self._check_opening()
+        try:
+            self._open()
+            self._opened = True
+        except SpendtreeError:  # nothing was opened
+            self._stage = LEFT
+            raise
+        except BaseException as error:
+            self._not_opened(error)
+            raise
+        return self
+
+    def _check_opening(self) -> None:
         if self._opened:
             raise ScopeError("a scope is opened once; make a new one for each run")
         if self.parent is not None and not self.parent.alive:
             raise ScopeError("the scope around this one is closed; open a session that lives")
         self._pid = os.getpid()
-        self._open()
-        self._opened = True
-        return self
+        self._stage = OPENING
+
+    async def _open_patiently(self) -> None:
+        """Open it, and wait for a store that another process keeps busy without keeping the loop.
+
+        What was opened before the store was busy stays so, and is gone on with.
+        """
+        pauses = Pauses()
+        self._is_patient = True
+        while True:
+            try:
+                self.open()
+                return
+            except StoreBusyError:
+                self._is_patient = await pauses.again()
+                if not self._is_patient:
+                    self.open()
+                    return
+
+    def _not_opened(self, error: BaseException) -> None:
+        """Close what was opened in the store before an exception came that is none of ours."""
+        if self._opened:
+            self.close(error)
+        elif os.getpid() == self._pid:
+            self._undo_open(error)
+        self._stage = LEFT
 
     def close(self, error: BaseException | None = None) -> None:
         """End the scope, as failed with an error; closing twice does nothing."""
         if self.closed or not self._opened:
             return
         self.closed = True
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         if os.getpid() == self._pid:  # a forked child leaves its parent's scopes alone
-            self._close(error)
+            try:
+                if self._tracker.delayed:  # what is inside of this ends before it
+                    self._tracker.retry_unsettled()
+                self._close(error)
+            except BaseException:
+                self._tracker.delayed.append(lambda: self._close(error))
+                raise
+        self._stage = LEFT
+        self._guard = None
 
     def __enter__(self) -> Self:
         outer = current()
         self.open()
+        return self._entered(outer)
+
+    def _entered(self, outer: "Scope | None") -> Self:
         self._outer = outer  # not before: a scope that is entered twice must not be its own outer
         token = CURRENT.set(self)
         if token.old_value is Token.MISSING and self._leaves_bare():
             self._bare = token
         return self
 
+    @guarded
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -214,23 +279,49 @@ class Scope:
             self.close(error)
         finally:
             # What was entered after this scope and is still open stays current.
-            left = current()
-            if left is not None or not self._restores_bareness():
-                CURRENT.set(left)
+            self._restore_current()
+        self._guard = None
         return self._swallows(error)
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        outer = current()
+        await self._open_patiently()
+        return self._entered(outer)
 
-    async def __aexit__(
+    @guarded
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
-        swallowed = self.__exit__(kind, error, traceback)
+    ) -> Coroutine[Any, Any, bool | None]:
+        # What must not be lost is done before anything is awaited.
+        try:
+            self.close(error)
+        finally:
+            self._restore_current()
+        self._guard = None
+        return self._left(self._swallows(error))
+
+    async def _left(self, swallows: bool) -> bool:
+        tracker = self._tracker
+        if tracker.unsettled or tracker.delayed:
+            await tracker.settled()
         await self._told()
-        return swallowed
+        return swallows
+
+    def _was_left(self, guard: object = None) -> None:
+        """End it after an exception that came while it was entered or left."""
+        if self._stage == LEFT:
+            return
+        interrupted = Interrupted()
+        if self._opened:
+            self.closed = True
+            self._end(interrupted)
+        elif self._stage == OPENING:
+            self._not_opened(interrupted)
+        self._restore_current()
+        self._guard = None
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function, coroutine function or generator: each call opens a new scope."""
@@ -239,6 +330,11 @@ class Scope:
     def _leaves_bare(self) -> bool:
         """Tell whether a context that had no scope is left as if it never had one."""
         return False
+
+    def _restore_current(self) -> None:
+        left = current()
+        if left is not None or not self._restores_bareness():
+            CURRENT.set(left)
 
     def _restores_bareness(self) -> bool:
         token, self._bare = self._bare, None
@@ -262,6 +358,9 @@ class Scope:
 
     def _open(self) -> None:
         raise NotImplementedError
+
+    def _undo_open(self, error: BaseException) -> None:
+        """Close in the store what `_open` may have opened there before it was interrupted."""
 
     def _close(self, error: BaseException | None) -> None:
         raise NotImplementedError

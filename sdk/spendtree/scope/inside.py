@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
+from spendtree.exit_guard import guarded
 from spendtree.scope.current import CURRENT, current
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Inside:
     next step.
     """
 
-    __slots__ = ("_inside", "_outside", "_owns", "_token", "scope")
+    __slots__ = ("_guard", "_inside", "_leave", "_outside", "_owns", "_stage", "_token", "scope")
 
     def __init__(self, scope: "Scope", *, owns: bool = False) -> None:
         self.scope = scope
@@ -31,14 +32,20 @@ class Inside:
         self._inside: Scope | None = scope
         self._outside: Scope | None = None
         self._token: Token[Scope | None] | None = None
+        self._stage = 0
+        self._guard: Any = None
+        self._leave: object = None
 
     @classmethod
     def opened(cls, scope: "Scope") -> Self:
         """Open a scope without making it current yet; `end` closes it."""
         outer = current()
+        inside = cls(scope, owns=True)
+        # Fetched before, as a `with` does: if it goes without `end`, the scope ends all the same.
+        inside._leave = scope.__exit__
         scope.open()
         scope._outer = outer
-        return cls(scope, owns=True)
+        return inside
 
     def end(self, error: BaseException | None = None) -> bool:
         """Close the scope if it was opened for this; tell whether the error ends here quietly."""
@@ -51,13 +58,19 @@ class Inside:
         self._outside = CURRENT.get()
         self._token = CURRENT.set(self._inside)
 
+    @guarded
     def __exit__(self, *_: object) -> None:
         self._inside = CURRENT.get()
-        assert self._token is not None
-        try:
-            CURRENT.reset(self._token)  # a thread that had no scope is as if it never had one
-        except ValueError:  # left in another context than it was entered in
-            CURRENT.set(self._outside)
+        self._was_left()
+
+    def _was_left(self, guard: object = None) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                CURRENT.reset(token)  # a thread that had no scope is as if it never had one
+            except ValueError:  # left in another context than it was entered in
+                CURRENT.set(self._outside)
+        self._guard = None
 
 
 def bound(scope: "Scope", function: Callable[P, R]) -> Callable[P, R]:

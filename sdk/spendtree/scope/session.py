@@ -1,7 +1,5 @@
 """Sessions and their routing cycles."""
 
-import logging
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -14,7 +12,6 @@ from spendtree.errors import (
     BudgetExceededError,
     LedgerConflictError,
     ScopeError,
-    StoreError,
     StoreUnavailableError,
 )
 from spendtree.event import LOST_THREAD, Context, Event, Kind, derived_id
@@ -28,14 +25,12 @@ from spendtree.scope.options import OnWarning, SessionOptions, text
 from spendtree.scope.status import reason, session_status
 from spendtree.scope.telling import Telling
 from spendtree.store import owner
-from spendtree.store.locks import EnteredError
+from spendtree.store.locks import Lock, ProcessLock
 
 if TYPE_CHECKING:
     from spendtree.scope.agent import Agent
     from spendtree.tracker import Spendtree
     from spendtree.tree import SessionTree
-
-log = logging.getLogger("spendtree")
 
 
 class Session(Scope):
@@ -79,7 +74,9 @@ class Session(Scope):
         self._budgets = Budgets(tracker, ())
         self._charged: tuple[str, ...] = ()
         """Its own account, once that is open."""
-        self._lock = threading.Lock()
+        self._locks = ProcessLock()
+        self._opening: Event | None = None
+        self._ending: Event | None = None
         self._cycle = 1
         self._cycles_opened = 0
         self._run_failed = False
@@ -101,6 +98,10 @@ class Session(Scope):
         self.inbox: dict[bytes, int] = {}
         """By message, the tokens of what was delivered here and no call has read yet."""
 
+    @property
+    def _lock(self) -> Lock:
+        return self._locks.here
+
     def _again(self) -> "Session":
         return Session(self._tracker, self._given_id, **self._options)
 
@@ -109,7 +110,9 @@ class Session(Scope):
         self._session = self
         self._follows = self if self._auto else None
         self.context = Context(self.id, self._customer or "", self._team or "")
-        self._opening = Event(
+        # The same one where it opens again, after the store was busy: what is known is its own.
+        known = self._opening
+        self._opening = known or Event(
             0,
             Kind.SESSION_OPENED,
             at,
@@ -117,11 +120,12 @@ class Session(Scope):
             self.context._replace(path=(f"session/{self.id}",)),
             data=self._opening_data(),
         )
+        self._is_again = known is not None
         self._budgets = self._budgets_of(self.context)
         try:
             self._open_accounts(at)
         except StoreUnavailableError as error:
-            if self._would_enforce(at):
+            if self._is_waited_for(error) or self._would_enforce(at):
                 raise
             self.period_end = 0  # the next call tries again
             tracker.goes_on_without(error)
@@ -155,12 +159,15 @@ class Session(Scope):
         store = self._tracker.store
         account = rules.session_account(self.id, self._customer or "", self._team or "")
         marks = {account.id: self.marks_of(account)}
-        opened = store.open([(account, self._ceiling)], self._opening, marks=marks)
-        if not opened.fresh:
+        opening = self._opening
+        assert opening is not None
+        opened = store.open([(account, self._ceiling)], opening, marks=marks)
+        fresh = opened.fresh or (self._is_again and _is_same(opened.event, opening))
+        if not fresh:
             self._continue(opened.event)
         balance = store.balance(account.id)
         self.ceiling_stands = balance is not None and balance.cap is not None
-        self._continues = not opened.fresh
+        self._continues = not fresh
         known = opened.event.context
         self.context = known._replace(cycle=self._cycle)
         self._budgets = self._budgets_of(known)
@@ -221,24 +228,35 @@ class Session(Scope):
         self._tracker.session_closed(self)
         if self._shared:
             return
-        try:
-            self._record_end(error)
-        except EnteredError:
-            self._tracker.delayed.append(lambda: self._close(error))
-        except StoreError as failure:  # leaving a scope never raises (rule 13)
-            log.warning("the end of session %s could not be recorded: %s", self.id, failure)
+        # Leaving a scope never raises (rule 13).
+        failed = f"the end of session {self.id} could not be recorded: %s"
+        self._tracker.do_now_or_later(lambda: self._record_end(error), failed)
+
+    def _undo_open(self, error: BaseException) -> None:
+        self._tracker.session_closed(self)
+
+        def undo() -> None:
+            opening = self._opening
+            known = opening and self._tracker.store.find(opening.id, Kind.SESSION_OPENED)
+            if opening and known and _is_same(known, opening):
+                self._record_end(error)
+
+        failed = f"session {self.id} was interrupted and could not be closed: %s"
+        self._tracker.do_now_or_later(undo, failed)
 
     def _record_end(self, error: BaseException | None) -> None:
         store = self._tracker.store
         if not self._charged:
             self._open_accounts(self._tracker.moment())
-        if self._tracker.unsettled or self._tracker.delayed:
-            self._tracker.retry_unsettled()
+        self._tracker.settle_again()
+        known = self._ending and store.find(self._ending.id, Kind.SESSION_CLOSED)
+        if self._ending and known and _is_same(known, self._ending):
+            return  # it was recorded before an exception came
         rows = store.totals(self.id)
-        event = Event(
+        self._ending = event = Event(
             0,
             Kind.SESSION_CLOSED,
-            self._tracker.moment(self._opening.at),
+            self._tracker.moment(self._opening.at if self._opening else 0),
             derived_id("session", self.id),
             self.context,
             cost=sum(row.cost for row in rows),
@@ -254,7 +272,8 @@ class Session(Scope):
                 if store.append(event):
                     return
         data = {**(event.data or {}), "continued": True}
-        store.append(event._replace(id=new_id(), data=data))
+        self._ending = event._replace(id=new_id(), data=data)
+        store.append(self._ending)
 
     # Routing cycles.
 
@@ -312,10 +331,6 @@ class Session(Scope):
     def reconfigured(self) -> None:
         """Look at the budgets again at the next call: the configuration has changed."""
         self.period_end = 0
-
-    def forked(self) -> None:
-        """Go on in a forked child: a thread of the parent may have had the lock."""
-        self._lock = threading.Lock()
 
     def charged_now(self, context: Context) -> Context:
         """Return a context of this session charged to the budget periods of now."""
@@ -412,6 +427,11 @@ class Cycle(Scope):
 
     def _close(self, error: BaseException | None) -> None:
         """Nothing is recorded: the spend of a cycle is that of its calls."""
+
+
+def _is_same(known: Event, own: Event) -> bool:
+    """Tell whether an event that the store knows is this one, by its time and what it says."""
+    return (known.at, known.status, known.data) == (own.at, own.status, own.data)
 
 
 def in_cycle(scope: Scope | None) -> bool:

@@ -16,6 +16,7 @@ from spendtree.account import Crossing, kind_of
 from spendtree.errors import StoreError
 from spendtree.money import to_usd
 from spendtree.scope.options import OnWarning, Warning
+from spendtree.store.event_loop import in_trio
 from spendtree.store.locks import EnteredError
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ class Telling:
                 log.exception("on_warning failed")
 
         running = sys.modules["asyncio"]._get_running_loop()
-        if running is None:
+        if in_trio():
+            sys.modules["trio"].lowlevel.spawn_system_task(told)
+        elif running is None:
             asyncio.run(told())
         else:
             task = running.create_task(told())

@@ -7,7 +7,7 @@ noted that an interrupted thread could leave behind: what is not brought up to d
 """
 
 OPENS_AFTER_SECONDS = 1.0
-"""Busy for so long without a break, it is not waited for any more."""
+"""Busy for so long without a break, it is not waited for any more by the tasks of a loop."""
 
 FORGET_SECONDS = 0.25
 """Two looks that far apart show nothing about the time between them."""
@@ -37,12 +37,12 @@ class Circuit:
         self.tried = now
         return True
 
-    def found_busy(self, now: float) -> None:
-        """Note that a verb found the store busy."""
+    def found_busy(self, now: float, *, in_loop: bool) -> None:
+        """Note that a verb found the store busy; a thread without a loop waits its full time."""
         since, seen, self.seen = self.since, self.seen, now
         if since is None or (now - seen > FORGET_SECONDS and not self.is_open):
             self.since = now
-        elif now - since >= OPENS_AFTER_SECONDS:
+        elif in_loop and now - since >= OPENS_AFTER_SECONDS:
             self.is_open = True
 
     def gave_up(self) -> None:

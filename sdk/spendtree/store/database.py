@@ -165,7 +165,7 @@ class Database:
             raise self.translate(error) from error
         now = time.monotonic()
         circuit, in_loop = self.circuit, in_event_loop()
-        circuit.found_busy(now)
+        circuit.found_busy(now, in_loop=in_loop)
         if not until:
             # A loop's tasks share what it may stand still for: it is counted from the first.
             limit = PROBE_EVERY_SECONDS if circuit.is_open else BUSY_SECONDS
@@ -183,22 +183,18 @@ class Database:
 
     def _refuse(self, error: Exception | None = None) -> NoReturn:
         """Raise the error of a file that is busy."""
-        told = "another process keeps it locked"
+        locked = f"store {self.path}: database is locked; another process keeps it so"
         if self.circuit.is_open:
             seconds = self.circuit.busy_seconds(time.monotonic())
-            told += (
-                f", for {seconds:.1f} s now: nothing waits for that any longer, one verb in "
-                f"{PROBE_EVERY_SECONDS * 1000:.0f} ms tries whether it has let go; look for a "
+            raise StoreUnavailableError(
+                f"{locked}, for {seconds:.1f} s now: nothing waits any longer, and one call in "
+                f"{PROBE_EVERY_SECONDS * 1000:.0f} ms tries whether it has let go. Look for a "
                 "process that was stopped in the middle of a transaction"
-            )
-        else:
-            told += (
-                ", and a running event loop does not wait for that: use `async with`, which lets "
-                "others run meanwhile, or a thread"
-            )
-        refused = StoreBusyError(f"store {self.path}: database is locked; {told}")
-        refused.is_final = self.circuit.is_open
-        raise refused from error
+            ) from error
+        raise StoreBusyError(
+            f"{locked}, and a running event loop does not stand still for that: use `async with`, "
+            "which lets other tasks run meanwhile, or a thread"
+        ) from error
 
     def commit(self) -> None:
         """Commit; the caller is inside `writing`, and calls `look_at_wal` after it."""
@@ -310,7 +306,9 @@ class Database:
         if in_event_loop():
             with suppress(RuntimeError):  # no thread to be had: somebody else will look
                 name = "spendtree-wal"
-                threading.Thread(target=self._trim_wal, args=(size,), name=name, daemon=True).start()
+                threading.Thread(
+                    target=self._trim_wal, args=(size,), name=name, daemon=True
+                ).start()
         else:
             self._trim_wal(size)
 
@@ -332,12 +330,15 @@ class Database:
         milliseconds, and they wait for it as they wait for one. Most is copied before that, while
         they may write.
         """
-        with suppress(sqlite3.Error, StoreError), self._trim_lock:
-            with closing(self._new_connection()) as connection:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                wait_ms = 5 if size < 4 * WAL_LIMIT else 200
-                connection.execute(f"PRAGMA busy_timeout={wait_ms}")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        wait_ms = 5 if size < 4 * WAL_LIMIT else 200
+        with (
+            suppress(sqlite3.Error, StoreError),  # the next look at the WAL tries again
+            self._trim_lock,
+            closing(self._new_connection()) as connection,
+        ):
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            connection.execute(f"PRAGMA busy_timeout={wait_ms}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # Forks. SQLite keeps the locks of a file per process; a child that inherits an open connection
     # believes to hold locks which only its parent has, and its parent may then delete the WAL under

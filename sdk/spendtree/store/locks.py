@@ -22,9 +22,10 @@ class EnteredError(StoreUnavailableError):
 
 
 class StoreBusyError(StoreUnavailableError):
-    """Another process has the store locked; `is_final` if it is not worth waiting any more."""
+    """Another process has the store locked, and an event loop does not stand still for that.
 
-    is_final = True
+    Its tasks wait without it. Where nobody waits any longer, it is a StoreUnavailableError.
+    """
 
 
 def unowned(lock: Lock) -> Lock:

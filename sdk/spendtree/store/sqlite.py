@@ -66,9 +66,8 @@ class SqliteStore(AccountVerbs):
                         raise StoreError(f"hold {id.hex()}: its path is not that of its context")
                     execute = database.begin()
                     known = names.accounts
-                    try:
-                        numbers = tuple([known[name] for name in path])
-                    except KeyError:
+                    numbers = tuple([known.get(name) or -1 for name in path])
+                    if -1 in numbers:
                         numbers = tuple(names.numbers(execute, path))
                     answer: Grant | Denial = Grant(amount)
                     count = len(numbers)
@@ -91,11 +90,7 @@ class SqliteStore(AccountVerbs):
                         names.owner(execute),
                         at,
                     )
-                    try:
-                        fresh = execute(statements.INSERT_HOLD, row).rowcount
-                    except sqlite3.IntegrityError:
-                        fresh = 0
-                    if not fresh:
+                    if not execute(statements.INSERT_HOLD, row).rowcount:
                         database.rollback()
                         names.rolled_back()
                         return self._replay(id, context, request, amount, floor)

@@ -4,7 +4,7 @@ from functools import cache
 
 INSERT_HOLD = (
     "INSERT INTO hold SELECT ?1,?2,?3,?4,?5,?6 "
-    "WHERE NOT EXISTS (SELECT 1 FROM event WHERE id=?1 AND kind IN (5,6,9))"
+    "WHERE NOT EXISTS (SELECT 1 FROM event WHERE id=?1 AND kind IN (5,6,9)) ON CONFLICT DO NOTHING"
 )
 DELETE_HOLD = "DELETE FROM hold WHERE id=?"
 KNOWN_EVENT = "SELECT 1 FROM event WHERE id=? AND kind=?"
