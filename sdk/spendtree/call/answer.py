@@ -4,8 +4,10 @@ Prices and the response's own statements meet here, and nowhere else.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spendtree.errors import MoneyError, UsageError
@@ -24,17 +26,32 @@ from spendtree.usage import Usage
 
 log = logging.getLogger("spendtree")
 
+NOTHING_UNREAD: Mapping[str, Any] = MappingProxyType({})
+"""What is left where all of a usage was understood."""
+
 
 class Answer(NamedTuple):
-    """What was read from a response; `problem` says why there is no usage."""
+    """What was read from a response."""
 
     usage: Usage | None
+    """None where it states none, or nothing but zeros; `problem` says so."""
     model: str = ""
+    """The model that answered, "" where the response does not name it."""
     cost: Decimal | None = None
+    """The dollars that the provider says it charged."""
     problem: str = ""
-    searches: int = 0
     parts: Sequence[tuple[str, Usage]] = ()
     """What each model used, where several answered together."""
+    served: tuple[str, ...] = ()
+    """How it was served, where that is not the everyday way: `flex`, `priority`, `batch`, `fast`,
+    `scale`, `provisioned`, `region:us`, or any other word that the provider states."""
+    unread: Mapping[str, Any] = NOTHING_UNREAD
+    """What of the usage was not understood: values by the path of their key."""
+
+    @property
+    def searches(self) -> int:
+        """Return how many web searches were made, which are priced beside the tokens."""
+        return 0 if self.usage is None else self.usage.units.get("web_search", 0)
 
 
 def read(response: Any) -> Answer:
@@ -44,8 +61,11 @@ def read(response: Any) -> Answer:
         usage = usage_of(response)
         if usage is None:
             return Answer(None, problem="states no usage")
-        cost, searches = reported_cost(response), searches_of(response)
-        return Answer(usage, model_of(response), cost, "", searches, parts_of(response))
+        searches = searches_of(response)
+        if searches:
+            usage = replace(usage, units={"web_search": searches})
+        cost = reported_cost(response)
+        return Answer(usage, model_of(response), cost, parts=parts_of(response))
     except UsageError as error:
         return Answer(None, problem=f"contradicts itself ({error})")
     except Exception as error:

@@ -149,6 +149,8 @@ class Call(Asking):
                 data = {**(data or {}), **told}
         if error is not None:
             data = {**(data or {}), "error": type(error).__name__}
+        if usage.units:
+            data = {**(data or {}), "units": dict(usage.units)}
         fields = (
             0,
             Kind.CALL,
