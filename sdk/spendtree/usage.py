@@ -57,6 +57,7 @@ _UNITS = (
     Unit("social_search", "fee", "", "", False, "search of posts", "web_search"),
     Unit("grounded_prompt", "fee", "", "", False, "prompt grounded by a web search"),
     Unit("maps_prompt", "fee", "", "", False, "prompt grounded by a map"),
+    Unit("search_source", "fee", "", "", False, "source used by a live search"),
     Unit("storage_search", "fee", "", "", False, "search of stored documents"),
     Unit("file_search", "fee", "", "", False, "search of uploaded files", "storage_search"),
     Unit("code_session", "fee", "", "", False, "session of a code interpreter"),

@@ -5,29 +5,18 @@ Prices and the response's own statements meet here, and nowhere else.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from spendtree.errors import MoneyError, UsageError
+from spendtree.errors import MoneyError
 from spendtree.event import Request
 from spendtree.money import to_pico
 from spendtree.pricing import PriceBook, Sheet
-from spendtree.response import (
-    model_of,
-    parts_of,
-    reported_cost,
-    searches_of,
-    usage_of,
-    view_of,
-)
+from spendtree.response import NOTHING_UNREAD
+from spendtree.response import read as response_read
 from spendtree.usage import Usage
 
 log = logging.getLogger("spendtree")
-
-NOTHING_UNREAD: Mapping[str, Any] = MappingProxyType({})
-"""What is left where all of a usage was understood."""
 
 
 class Answer(NamedTuple):
@@ -42,11 +31,14 @@ class Answer(NamedTuple):
     problem: str = ""
     parts: Sequence[tuple[str, Usage]] = ()
     """What each model used, where several answered together."""
-    served: tuple[str, ...] = ()
+    served: tuple[str, ...] | None = None
     """How it was served, where that is not the everyday way: `flex`, `priority`, `batch`, `fast`,
-    `scale`, `provisioned`, `region:us`, or any other word that the provider states."""
+    `scale`, `provisioned`, `region:us`, or any other word that the provider states; () in the
+    everyday way, None where the response does not say."""
     unread: Mapping[str, Any] = NOTHING_UNREAD
     """What of the usage was not understood: values by the path of their key."""
+    floor: Usage | None = None
+    """The most that was understood of a usage that is not whole; it cost that at least."""
 
     @property
     def searches(self) -> int:
@@ -54,23 +46,23 @@ class Answer(NamedTuple):
         return 0 if self.usage is None else self.usage.units.get("web_search", 0)
 
 
-def read(response: Any) -> Answer:
+def read(response: Any, asked: str = "") -> Answer:
     """Return what a provider's response says. Never raises: it was paid for, and goes on."""
     try:
-        response = view_of(response)
-        usage = usage_of(response)
-        if usage is None:
-            return Answer(None, problem="states no usage")
-        searches = searches_of(response)
-        if searches:
-            usage = replace(usage, units={"web_search": searches})
-        cost = reported_cost(response)
-        return Answer(usage, model_of(response), cost, parts=parts_of(response))
-    except UsageError as error:
-        return Answer(None, problem=f"contradicts itself ({error})")
+        said = response_read(response, asked)
     except Exception as error:
         log.exception("a response could not be read: please report")
         return Answer(None, problem=f"cannot be read ({type(error).__name__}: {error})")
+    return Answer(
+        said.usage,
+        said.model,
+        said.cost,
+        said.problem,
+        said.parts,
+        said.served,
+        said.unread,
+        said.floor,
+    )
 
 
 class Price(NamedTuple):
