@@ -61,6 +61,12 @@ class Kind(IntEnum):
     MESSAGE = 13
 
 
+UNPRICED = "unpriced:"
+"""The beginning of a mark that names a part without a price."""
+
+UNREAD = "unread"
+"""The mark of a usage that was not understood as a whole."""
+
 STATUSES = (
     "",
     "ok",
@@ -168,6 +174,19 @@ class Event(NamedTuple):
         """Return the marks on how sure the cost is, sorted; the module's table lists them."""
         data = self.data
         return () if data is None else tuple(data.get("marks", ()))
+
+    @property
+    def is_partly_unpriced(self) -> bool:
+        """Return whether a part of it has no price, and is not in its cost."""
+        return self.cost is not None and any(mark.startswith(UNPRICED) for mark in self.marks)
+
+    @property
+    def unread(self) -> dict[str, int]:
+        """Return the paths of the keys that were not understood, and in how many calls each."""
+        rollup = self._rollup
+        if rollup:
+            return dict(rollup.get("unread", ()))
+        return {} if self.data is None else dict.fromkeys(self.data.get("unread", ()), 1)
 
     @property
     def times(self) -> int:

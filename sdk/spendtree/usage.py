@@ -93,6 +93,12 @@ class Units(dict[str, int]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("the units of a Usage cannot be changed; make another Usage")
 
+    def __add__(self, other: Mapping[str, int]) -> "Units":
+        """Return the sums of both."""
+        if not other:
+            return self
+        return Units({name: self.get(name, 0) + other.get(name, 0) for name in {**self, **other}})
+
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
@@ -191,7 +197,13 @@ TOKEN_FIELDS = tuple(Usage.__slots__[:6])
 
 def tokens_of(units: Mapping[str, int]) -> int:
     """Return how many tokens there are among some units; fees are none."""
-    return sum(count for name, count in units.items() if UNITS[name].family == "tokens")
+    return sum(count for name, count in units.items() if is_tokens(name))
+
+
+def is_tokens(unit: str) -> bool:
+    """Return whether a unit counts tokens; one that only a later version knows does not."""
+    known = UNITS.get(unit)
+    return known is not None and known.family == "tokens"
 
 
 def _checked(units: Any) -> Units:

@@ -37,7 +37,7 @@ class Reading(NamedTuple):
     parts: Sequence[tuple[str, Usage]] = ()
     """The tokens of each model, where several answered together; fees are in `usage` alone."""
     served: tuple[str, ...] | None = None
-    """How it was served (`flex`, `batch`, `region:us`), () in the everyday way, None: not stated."""
+    """How it was served (`flex`, `region:us`), () in the everyday way, None if it does not say."""
     unread: Mapping[str, Any] = NOTHING_UNREAD
     floor: Usage | None = None
     """The most that was understood of a usage that is not whole."""
