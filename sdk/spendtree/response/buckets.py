@@ -137,7 +137,8 @@ class _Counted:
         whole += tool
         output, reasoning = self._output(whole, fees)
         if output is None:
-            return Built(None, Usage(whole, 0, units=fees), self.unread)
+            floor = self._split(whole, 0, 0, (read, written, long), fees).usage
+            return Built(None, floor, self.unread)
         if self.facts.input_only and not counts.get("output") and output:
             whole, output = whole + output, 0  # a total that is more than the input is input, too
         return self._split(whole, output, reasoning, (read, written, long), fees)
@@ -162,8 +163,11 @@ class _Counted:
             total = counts.get("input_text", 0)
         if output is None and (self.facts.input_only or (fees and not total)) and (total or fees):
             return Built(Usage(total, 0, units=fees), None, self.unread)
-        known = max(total, output or 0)
-        return Built(None, Usage(0, known, units=fees) if known or fees else None, self.unread)
+        read, written, long = self._caches()
+        units = {**fees, **{_INPUT[m]: counts.get(_INPUT[m], 0) for m in MODALITIES}}
+        known = max(total - read - written - long, (output or 0) + counts.get("thoughts", 0))
+        floor = Usage(0, known, read, written, long, units=units)
+        return Built(None, None if floor.is_nothing else floor, self.unread)
 
     def _caches(self) -> tuple[int, int, int]:
         """Return what was read from a cache, written for the ordinary time, and for an hour."""
