@@ -429,7 +429,7 @@ def test_a_documented_shape_is_read_into_disjoint_buckets(name: str) -> None:
     assert read(body).usage == usage
 
 
-UNREAD: dict[str, tuple[Any, Usage]] = {
+UNREAD: dict[str, tuple[Any, dict[str, Any]]] = {
     "an unknown key": (chat(premium_tokens=5), {"premium_tokens": 5}),
     "an unknown part": (chat({"hologram_tokens": 5}), {"prompt_tokens_details.hologram_tokens": 5}),
     "a total that says more": (chat(total_tokens=2000), {"total": 2000}),

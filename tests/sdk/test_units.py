@@ -14,6 +14,7 @@ from spendtree.store import open_store
 from spendtree.store.health import Doubtful, Health, examine
 from spendtree.store.rollups import Roller
 from spendtree.tree import Sums, build
+from spendtree.usage import Units
 
 PRICES = {"m": {"input_usd_per_mtok": "1", "output_usd_per_mtok": "1", "context_window": 10_000}}
 AUDIO = {
@@ -161,7 +162,7 @@ def test_doctor_names_what_is_not_certain(tmp_path: Path) -> None:
 
 
 def test_sums_tell_all_tokens_by_direction() -> None:
-    units = Usage(0, 0, units={"input_audio": 5, "cache_read_image": 3, "output_image": 2}).units
+    units = Units({"input_audio": 5, "cache_read_image": 3, "output_image": 2})
     sums = Sums(input_tokens=10, output_tokens=20, cache_read_tokens=1, units=units)
 
     assert (sums.all_input_tokens, sums.all_cached_tokens, sums.all_output_tokens) == (15, 4, 22)
@@ -198,7 +199,7 @@ def test_a_usage_of_zeros_that_the_program_states_itself_is_believed() -> None:
 
 def test_a_usage_that_is_stated_in_part_costs_that_part_at_least() -> None:
     tracker = Spendtree("memory:", {"prices": PRICES})
-    bound = {"input_tokens": 10, "max_output_tokens": 10}
+    bound: Any = {"input_tokens": 10, "max_output_tokens": 10}
     with tracker.session() as session:
         with session.call("m", **bound) as more:
             more.record({"usage": {"completion_tokens": 5000}})
