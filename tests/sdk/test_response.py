@@ -10,7 +10,9 @@ import pytest
 from genai_prices import extract_usage
 
 from spendtree import Usage, UsageError
-from spendtree.response import model_of, reported_cost, usage_of
+from spendtree.response import model_of, read, reported_cost, usage_of
+from spendtree.response.plain import plain
+from spendtree.response.reading import walked
 from tests.sdk.recordings import RECORDED, ROWS, needs_recordings, recorded
 
 STATES_NO_USAGE = {
@@ -80,6 +82,18 @@ def test_every_recorded_success_states_its_usage_but_for_those_listed() -> None:
     assert unknown == set(STATES_NO_USAGE)
     assert len(metered()) >= 140
     assert len(ROWS) >= 176
+
+
+@needs_recordings
+def test_the_everyday_body_is_read_like_any_other() -> None:
+    """What is read at once is what the walk reads."""
+    at_once = 0
+    for row in ROWS:
+        body = recorded(row["file"])
+        if plain(body) is not None:
+            at_once += 1
+            assert read(body) == walked(body), row["file"]
+    assert at_once >= 15
 
 
 @needs_recordings

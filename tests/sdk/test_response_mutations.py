@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from spendtree import Spendtree
 from spendtree.event import Event, Kind
+from spendtree.response import read
+from spendtree.response.reading import walked
 
 INPUT, OUTPUT, READ = 1_000_000, 5_000_000, 100_000
 PRICES = {
@@ -19,7 +21,7 @@ PRICES = {
         "context_window": 1_000_000,
     }
 }
-BOUND = {"input_tokens": 100, "max_output_tokens": 100}
+BOUND: Any = {"input_tokens": 100, "max_output_tokens": 100}
 
 
 class Shape(NamedTuple):
@@ -155,6 +157,7 @@ def test_no_mutation_makes_a_call_cheaper_than_what_is_still_understood(
 
     event = ended([{"model": "m"}, body] if streamed else body)
 
+    assert read(body) == walked(body)
     counted = event.held if event.kind == Kind.LAPSE else event.cost
     assert counted is not None
     assert counted > 0, usage

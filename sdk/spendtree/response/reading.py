@@ -14,6 +14,7 @@ from spendtree.response.buckets import Built, Facts, bounded, build
 from spendtree.response.fees import fees_of
 from spendtree.response.fields import Fields
 from spendtree.response.parts import added, lines_of_a_batch, with_parts
+from spendtree.response.plain import plain
 from spendtree.response.served import modifiers, stated_in_usage
 from spendtree.response.statements import bare, bare_facts, is_images, merged
 from spendtree.response.walk import Walk
@@ -62,6 +63,15 @@ def read(response: Any, asked: str = "") -> Reading:
     that was cut off before its last event states no usage. A live stream is not read, since that
     would take its events away.
     """
+    everyday = plain(response)
+    if everyday is not None:
+        usage, model, served = everyday
+        return Reading(usage, model, served=served)
+    return walked(response, asked)
+
+
+def walked(response: Any, asked: str = "") -> Reading:
+    """Return what a response says, by the walk: the same as `read`, whatever it is."""
     found = Reading(None, problem="states no usage")
     for events in _readings(response):
         walk = Walk()
