@@ -120,7 +120,7 @@ def _other(usage: Mapping[str, Any], body: Mapping[str, Any]) -> Usage | None:
         return None
     if "cache_read_input_tokens" not in usage or usage.get("service_tier") not in TIERS:
         return None
-    counts = (
+    counts: tuple[Any, Any, Any, Any] = (
         usage.get("input_tokens"),
         usage.get("output_tokens"),
         usage["cache_read_input_tokens"] or 0,
