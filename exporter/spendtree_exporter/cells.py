@@ -50,7 +50,7 @@ def dollars(pico: int) -> str:
 
 def tokens(sums: Sums) -> int:
     """Return tokens of all kinds."""
-    return sums.input_tokens + sums.output_tokens + sums.cache_read_tokens + sums.cache_write_tokens
+    return sums.tokens
 
 
 def time(at: int | None) -> str:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spendtree.event import Context, Event, Kind
 from spendtree.store import Store
@@ -195,7 +195,7 @@ def _matches(row: _Row, wanted: Filter) -> bool:
 
 
 def _sums(row: Totals) -> Sums:
-    _, calls, failed, lapsed, unpriced, *rest, _, _ = row
+    calls, failed, lapsed, unpriced, *rest = tuple[Any, ...](row[1:-2])
     return Sums(calls, failed, lapsed, unpriced, 0, *rest)  # denials are not among sums of calls
 
 

@@ -165,6 +165,8 @@ def _facts(tree: SessionTree) -> str:
         "failed calls": totals.failed_calls,
         "denied calls": totals.denied_calls,
         "calls of unknown price": totals.unpriced_calls,
+        "calls priced in part": totals.partly_unpriced_calls,
+        "calls with unread usage": totals.unread_calls,
     }
     facts += [(f"{count:,}", name) for name, count in counts.items() if count]
     if tree.started is not None and tree.ended is not None:

@@ -20,13 +20,27 @@ where an account holds no more than what was recorded.
 
 An event may stand for several that were pruned: its cost, held and tokens are their sums, `at` is
 the last one's, `started` the earliest, and data["rollup"] says what sums do not (see `Event`).
+
+What few calls have stands in the data of CALL, TOOL and ADJUSTMENT:
+
+| key | what it is |
+|---|---|
+| units | counts by the names of `spendtree.usage.UNITS`: other modalities, and fees |
+| marks | sorted short words on how sure the cost is, see below |
+| unread | what of the response's usage was not understood: values by the path of their key |
+
+| mark | meaning |
+|---|---|
+| `unpriced:NAME` | a part of it has no price and is not in the cost: a unit, or a tier or region |
+| `unread` | the usage says more than was understood, or contradicts itself (see `unread`) |
+| `stated_cost` | the cost is what the provider, or the source of an import, stated |
 """
 
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from spendtree.usage import Usage
+from spendtree.usage import NO_UNITS, Units, Usage
 
 
 class Kind(IntEnum):
@@ -46,6 +60,12 @@ class Kind(IntEnum):
     CAP_CHANGED = 12
     MESSAGE = 13
 
+
+UNPRICED = "unpriced:"
+"""The beginning of a mark that names a part without a price."""
+
+UNREAD = "unread"
+"""The mark of a usage that was not understood as a whole."""
 
 STATUSES = (
     "",
@@ -140,8 +160,33 @@ class Event(NamedTuple):
 
     @property
     def usage(self) -> Usage:
-        """Return the token fields as a Usage."""
-        return Usage(*self[8:14])
+        """Return what was used: the token fields, and the units in the data."""
+        return Usage(*self[8:14], self.units)
+
+    @property
+    def units(self) -> Units:
+        """Return the counts beside text tokens, by the names of `spendtree.usage.UNITS`."""
+        data = self.data
+        return NO_UNITS if data is None or "units" not in data else Units(data["units"])
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Return the marks on how sure the cost is, sorted; the module's table lists them."""
+        data = self.data
+        return () if data is None else tuple(data.get("marks", ()))
+
+    @property
+    def is_partly_unpriced(self) -> bool:
+        """Return whether a part of it has no price, and is not in its cost."""
+        return self.cost is not None and any(mark.startswith(UNPRICED) for mark in self.marks)
+
+    @property
+    def unread(self) -> dict[str, int]:
+        """Return the paths of the keys that were not understood, and in how many calls each."""
+        rollup = self._rollup
+        if rollup:
+            return dict(rollup.get("unread", ()))
+        return {} if self.data is None else dict.fromkeys(self.data.get("unread", ()), 1)
 
     @property
     def times(self) -> int:

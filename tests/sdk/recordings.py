@@ -27,6 +27,16 @@ needs_recordings = pytest.mark.skipif(
 )
 
 
+def units_are_priced() -> bool:
+    """Return whether a price sheet knows prices of units beside text tokens."""
+    from spendtree import Usage  # noqa: PLC0415
+    from spendtree.pricing import PriceBook  # noqa: PLC0415
+
+    sheet = PriceBook().sheet("gpt-audio", "openai")
+    assert sheet is not None
+    return sheet.cost(Usage(0, 0, units={"input_audio": 1}), 0) != 0
+
+
 def frames(raw: bytes) -> Iterator[tuple[dict[str, str], bytes]]:
     """Decode `application/vnd.amazon.eventstream`: lengths, headers, payload, checksums."""
     while raw:

@@ -1,5 +1,6 @@
 """What a response says decides what its call cost: its usage, its model, its own cost."""
 
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -155,13 +156,14 @@ def test_numbers_that_nobody_could_mean_are_not_read(
 
 
 def test_what_breaks_the_reading_is_told_and_never_raised(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken(dict[str, Any]):
-        def get(self, key: str, default: Any = None) -> Any:
-            raise RuntimeError("a bug")
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
 
-    answer = read(Broken())
+    module = sys.modules["spendtree.call.answer"]  # the package has a function of that name
+    monkeypatch.setattr(module, "response_read", broken)
+    answer = read({})
     assert (answer.usage, answer.problem) == (None, "cannot be read (RuntimeError: a bug)")
     assert "please report" in caplog.text
 

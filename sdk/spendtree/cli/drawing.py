@@ -93,11 +93,12 @@ def _heading(tree: SessionTree) -> Iterator[Text]:
 
 
 def _spent(tree: SessionTree) -> str:
-    spent = format_usd(tree.totals.cost)
+    spent, presumed = format_usd(tree.totals.cost), tree.totals.presumed
+    beside = f", {format_usd(presumed)} presumed" if presumed else ""
     if tree.ceiling_usd is None:
-        return spent
+        return spent + beside
     ceiling = int(tree.ceiling_usd.scaleb(12))
-    return f"{spent} of {format_usd(ceiling)} ({output.share(tree.totals.cost, ceiling)})"
+    return f"{spent} of {format_usd(ceiling)} ({output.share(tree.totals.cost, ceiling)}){beside}"
 
 
 def _calls(sums: Sums) -> str:
@@ -116,6 +117,8 @@ def _odd(sums: Sums) -> dict[str, int]:
         "lapsed": sums.lapsed_calls,
         "denied": sums.denied_calls,
         "unpriced": sums.unpriced_calls,
+        "priced in part": sums.partly_unpriced_calls,
+        "with unread usage": sums.unread_calls,
     }
     return {word: count for word, count in counted.items() if count}
 
@@ -126,6 +129,7 @@ def _tokens(sums: Sums) -> str:
         (sums.cache_read_tokens, "cached"),
         (sums.cache_write_tokens, "cache writes"),
         (sums.output_tokens, "output"),
+        *((count, unit.replace("_", " ")) for unit, count in sorted(sums.units.items())),
     )
     return ", ".join(f"{output.tokens(count)} {word}" for count, word in counted if count)
 
@@ -237,9 +241,9 @@ def _table(tree: SessionTree, lines: list[Line], width: int) -> Table:
         Column("Calls", texts(lambda line: str(line.own.calls)), number=True, spare=4),
         *(
             (
-                Column("Input", tokens(lambda own: own.input_tokens), number=True, spare=5),
-                Column("Cached", tokens(lambda own: own.cache_read_tokens), number=True, spare=6),
-                Column("Output", tokens(lambda own: own.output_tokens), number=True, spare=5),
+                Column("Input", tokens(lambda own: own.all_input_tokens), number=True, spare=5),
+                Column("Cached", tokens(lambda own: own.all_cached_tokens), number=True, spare=6),
+                Column("Output", tokens(lambda own: own.all_output_tokens), number=True, spare=5),
             )
             if wide
             else (Column("Tokens", tokens(_all_tokens), number=True, spare=1),)
@@ -296,4 +300,4 @@ def _bar(line: Line, whole: int) -> Text:
 
 
 def _all_tokens(own: Sums) -> int:
-    return own.input_tokens + own.cache_read_tokens + own.cache_write_tokens + own.output_tokens
+    return own.tokens

@@ -163,6 +163,12 @@ def caveats(sums: Sums) -> list[str]:
     if sums.presumed:
         calls = plural(sums.lapsed_calls, "call")
         found.append(f"{format_usd(sums.presumed)} are presumed: {calls} ended without a usage")
+    if sums.partly_unpriced_calls:
+        calls = plural(sums.partly_unpriced_calls, "call")
+        found.append(f"{calls} may have cost more: a part has no price; add it under `prices:`")
+    if sums.unread_calls:
+        calls = plural(sums.unread_calls, "call")
+        found.append(f"{calls} may have cost more: not all of the usage was understood")
     return found
 
 

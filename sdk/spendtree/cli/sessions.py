@@ -101,9 +101,9 @@ def _show(rows: list[SessionSummary], shown: list[SessionSummary]) -> None:
         Column("Started", texts(lambda row: output.moment(row.started, full=wide)), spare=2),
         Column("Took", texts(_took), number=True, spare=9),
         Column("Calls", texts(lambda row: str(row.sums.calls)), number=True, spare=5),
-        Column("Input", tokens(lambda sums: sums.input_tokens), number=True, spare=4),
-        Column("Cached", tokens(lambda sums: sums.cache_read_tokens), number=True, spare=7),
-        Column("Output", tokens(lambda sums: sums.output_tokens), number=True, spare=3),
+        Column("Input", tokens(lambda sums: sums.all_input_tokens), number=True, spare=4),
+        Column("Cached", tokens(lambda sums: sums.all_cached_tokens), number=True, spare=7),
+        Column("Output", tokens(lambda sums: sums.all_output_tokens), number=True, spare=3),
         Column("Cost", texts(lambda row: dollars.text(row.sums.cost)), number=True),
     )
     console.print(grid(columns, console.width, gap=2 if wide else 1))

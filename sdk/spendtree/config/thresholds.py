@@ -100,6 +100,9 @@ THRESHOLDS: dict[str, Threshold] = {
     "unmetered_calls": _of(
         "5", "calls", "an hour; a stream that breaks off now and then is normal"
     ),
+    "uncertain_spend_ratio": _of(
+        "0.05", "ratio", "a twentieth of unsure cost: the bill may differ by more than rounding"
+    ),
     "unattributed_cost_ratio": _of(
         "0.05", "ratio", "a twentieth outside any session: a part of the program is not wrapped"
     ),

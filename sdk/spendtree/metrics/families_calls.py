@@ -30,8 +30,9 @@ CALLS = (
         "tokens_total",
         "customer agent provider model type",
         "Tokens processed, in disjoint types; input is what no cache served or stored.",
-        "The types input, cache_read, cache_write and output add up to everything processed; "
-        "reasoning is a part of output.",
+        "All types together are everything processed; reasoning is a part of output. Text has the "
+        "types input, cache_read, cache_write and output; other modalities have input_audio, "
+        "cache_read_audio, output_audio, the same of image and video, and citation.",
         'sum by (model) (rate(spendtree_tokens_total{type="output"}[5m]))',
     ),
     counter(
@@ -172,6 +173,39 @@ CALLS = (
         "Calls that were answered without usage.",
         "Their holds are in presumed_usd_total until the truth is known.",
         "sum by (model) (increase(spendtree_unmetered_calls_total[1h]))",
+    ),
+    counter(
+        "billed_units_total",
+        "customer agent provider model unit",
+        "What calls used that is billed beside tokens: searches, seconds of audio, pages.",
+        "By the response's own count. Costs are in cost_usd_total, where the unit has a price.",
+        "sum by (model, unit) (increase(spendtree_billed_units_total[1d]))",
+    ),
+    counter(
+        "partly_unpriced_calls_total",
+        "provider model part",
+        "Calls of which a part has no price: a modality, a fee, a service tier or a region.",
+        "Their cost is that of the other parts; under a cap it is at least what was held. Give the "
+        "part a price under `prices:`.",
+        "sum by (model, part) (increase(spendtree_partly_unpriced_calls_total[1d])) > 0",
+    ),
+    counter(
+        "unread_usage_keys_total",
+        "provider key",
+        "Keys of usage objects that were not understood, or that contradict the rest.",
+        "Once per call and key. What a total or a split says more than was read is in the cost, as "
+        "the most expensive that it can be.",
+        "topk(10, sum by (provider, key) (increase(spendtree_unread_usage_keys_total[1d])))",
+    ),
+    counter(
+        "uncertain_cost_usd_total",
+        "customer agent model reason",
+        "True cost of calls of which something was not understood or has no price.",
+        "A part of cost_usd_total; reason is partly_unpriced or unread; a call with both counts as "
+        "partly_unpriced. What was not priced at all is in unpriced_calls_total, what is "
+        "presumed in presumed_usd_total.",
+        "sum by (reason) (increase(spendtree_uncertain_cost_usd_total[1d])) / ignoring (reason) "
+        "group_left () sum(increase(spendtree_cost_usd_total[1d]))",
     ),
     counter(
         "unattributed_calls_total",

@@ -10,6 +10,7 @@ from typing import Any
 
 from spendtree.account import Account, Balance
 from spendtree.event import Context, Event
+from spendtree.metrics.beside import Beside
 from spendtree.metrics.births import BIRTH_HOLD_US, Births
 from spendtree.metrics.budgets import Budgets
 from spendtree.metrics.ends import Ends, Handler
@@ -20,6 +21,7 @@ from spendtree.metrics.notes import Notes
 from spendtree.metrics.series import Tables
 from spendtree.metrics.sessions import LINGER_US, Cap, Session, Sessions
 from spendtree.metrics.wiring import CHARGES, FINISHED, Book, BookKey, Wirings
+from spendtree.usage import tokens_of
 
 PAYERS_MAX = 8_000
 """Contexts kept at hand (about 500 bytes each); more are worked out again."""
@@ -74,6 +76,7 @@ class Fold:
         self._budgets = Budgets(self._tables, self._names, self._sessions)
         self._wirings = Wirings(self._tables, self._names)
         self._notes = Notes(self._tables, self._names, self._sessions)
+        self._beside = Beside(self._tables, self._names, self._wirings)
         self._payers: dict[Context, _Payer] = {}
         self._recorded = 0
         ends = Ends(self._names, self._wirings, self._sessions)
@@ -275,6 +278,10 @@ class Fold:
             self._add("overrun_usd_total", overrun, names, at)
         for kind, waited_us in event.waits:
             self._notes.waited(kind, waited_us, at)
+        data = event.data
+        if data is not None and ("units" in data or "marks" in data):
+            payer.row.tokens += tokens_of(event.units)
+            self._beside.count(event, payer.who, at)
 
     def _stray(self, event: Event, who: Who, at: int) -> None:
         """Count a call outside any session, or in the one of an agent that lost its own."""
@@ -288,7 +295,7 @@ class Fold:
     def _overflow(self, event: Event, shared: Row, at: int) -> None:
         """Count a call whose session has no series of its own."""
         shared.cost += event.cost or 0
-        shared.tokens += sum(event[8:13])
+        shared.tokens += sum(event[8:13]) + tokens_of(event.units)
         shared.fresh = False
         if event.kind in FINISHED:
             shared.calls += event.times

@@ -23,6 +23,12 @@ LABEL_MAX = 256
 BOUNDED = ("customer", "team", "agent", "provider", "model")
 """The labels whose names come from outside; sessions have bounds of their own."""
 
+RARE = ("key", "part")
+"""Labels of rare calls whose names come from responses."""
+
+RARE_MAX = 100
+"""Names of each of those."""
+
 _NOBODY: frozenset[str] = frozenset()
 
 # Control characters cut lines in some scrapers, and lone surrogates are no UTF-8.
@@ -96,7 +102,7 @@ class Names:
 
     def __init__(self, limits: Limits) -> None:
         # "" is no name at all and takes no place.
-        self._known: dict[str, dict[str, str]] = {label: {"": ""} for label in BOUNDED}
+        self._known: dict[str, dict[str, str]] = {label: {"": ""} for label in (*BOUNDED, *RARE)}
         self.limit(limits)
 
     def limit(self, limits: Limits) -> None:
@@ -109,6 +115,7 @@ class Names:
             "agent": limits.agents,
             "provider": limits.providers,
             "model": limits.models,
+            **dict.fromkeys(RARE, RARE_MAX),
         }
         self._room = {
             label: places[label] - len(known.keys() - self._kept.get(label, _NOBODY) - {""})
@@ -135,7 +142,8 @@ class Names:
 
     def take_up(self, known: dict[str, dict[str, str]]) -> None:
         """Take over what another one knew, before any other use."""
-        self._known = {label: known[label] for label in BOUNDED}
+        # An older one knew no names of rare labels.
+        self._known = {label: known.get(label, {"": ""}) for label in (*BOUNDED, *RARE)}
 
     def shown(self, label: str, text: str) -> str:
         """Return the name that a text is shown under as things stand; nobody is admitted."""

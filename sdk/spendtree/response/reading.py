@@ -1,190 +1,192 @@
-"""Walks the table of shapes over a response or over the events of its stream. Knows no provider."""
+"""Reads a response, or the events of its stream, in one walk: usage, model, cost, fees. Pure.
 
-import functools
-import math
-import re
+What a key means stands in `aliases`, where things stand in `places`; no provider is known here.
+"""
+
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from dataclasses import replace
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from spendtree.response.shapes import (
-    COST_PLACES,
-    COSTS,
-    MODEL_PATHS,
-    PARTED,
-    PARTS_PLACE,
-    SEARCHES,
-    SHAPES,
-    Shape,
-)
-from spendtree.usage import TOKENS_MAX, Usage
-
-_Counts = dict[str, int]
-
-DIGITS_MAX = 20
-"""Of a count that is a text: far more than any, and far less than Python refuses to convert."""
+from spendtree.errors import UsageError
+from spendtree.response.buckets import Built, Facts, bounded, build
+from spendtree.response.fees import fees_of
+from spendtree.response.fields import Fields
+from spendtree.response.parts import added, lines_of_a_batch, with_parts
+from spendtree.response.plain import plain
+from spendtree.response.served import modifiers, stated_in_usage
+from spendtree.response.statements import bare, bare_facts, is_images, merged
+from spendtree.response.walk import Walk
+from spendtree.usage import Usage
 
 _RAW = (str, bytes, bytearray, memoryview)
 _SEVERAL = (*_RAW, Collection)
 
+NOTHING_UNREAD: Mapping[str, Any] = MappingProxyType({})
+"""What is left where all of a usage was understood."""
+
+
+class Reading(NamedTuple):
+    """What a response says of itself."""
+
+    usage: Usage | None
+    """None where it states none, or not all of it, or nothing but zeros."""
+    model: str = ""
+    cost: Decimal | None = None
+    """The dollars that it is stated to have cost."""
+    parts: Sequence[tuple[str, Usage]] = ()
+    """The tokens of each model, where several answered together; fees are in `usage` alone."""
+    served: tuple[str, ...] | None = None
+    """How it was served (`flex`, `region:us`), () in the everyday way, None if it does not say."""
+    unread: Mapping[str, Any] = NOTHING_UNREAD
+    floor: Usage | None = None
+    """The most that was understood of a usage that is not whole."""
+    problem: str = ""
+    """Why there is no usage."""
+    error: UsageError | None = None
+    """Why its counts cannot be."""
+
+
+_NOTHING = Built(None, None, {})
+INPUT_MODELS = ("embed", "rerank", "moderation")
+"""Parts of the names of models that bill no output."""
+
+
+def read(response: Any, asked: str = "") -> Reading:
+    """Return what a response says of itself. Raises UsageError if its counts cannot be.
+
+    `response` is a parsed body, a client's object, a framework's result, a usage object, the text
+    or bytes of a body or a stream, or a collection of a stream's events (parsed, objects) or of its
+    pieces (lines, chunks, frames). `asked` is the model that was asked. Counts of a stream are
+    cumulative: the largest stated of each is taken, but for Gemini, whose last one holds. A stream
+    that was cut off before its last event states no usage. A live stream is not read, since that
+    would take its events away.
+    """
+    everyday = plain(response)
+    if everyday is not None:
+        usage, model, served = everyday
+        return Reading(usage, model, served=served)
+    return walked(response, asked)
+
+
+def walked(response: Any, asked: str = "") -> Reading:
+    """Return what a response says, by the walk: the same as `read`, whatever it is."""
+    found = Reading(None, problem="states no usage")
+    for events in _readings(response):
+        walk = Walk()
+        for event in events:
+            walk.take(event)
+        if walk.batch and len(lines := lines_of_a_batch(events)) > 1:
+            return _together([read(line, asked) for line in lines])
+        found = _reading(walk, events, asked)
+        if found.usage is not None:
+            return found
+    return found
+
+
+def _together(readings: Sequence[Reading]) -> Reading:
+    """Return the sum of several lines of a batch; None if one of them cannot be read."""
+    known = [each for each in readings if each.usage is not None]
+    if len(known) < len(readings):
+        return Reading(None, problem=f"states no usage in {len(readings) - len(known)} lines")
+    usages = [each.usage for each in known if each.usage is not None]
+    parts = [
+        part
+        for each, usage in zip(known, usages, strict=True)
+        for part in each.parts or [(each.model, usage)]
+    ]
+    costs = [each.cost for each in known if each.cost is not None]
+    return known[0]._replace(
+        usage=added(usages),
+        parts=parts if len({model for model, _ in parts}) > 1 else (),
+        cost=sum(costs[1:], costs[0]) if len(costs) == len(known) else None,
+        served=tuple(sorted({word for each in known for word in each.served or ()})),
+        unread={path: value for each in known for path, value in each.unread.items()},
+    )
+
 
 def usage_of(response: Any) -> Usage | None:
-    """Return what a response says it used, in tokens; None if it does not say all of it.
+    """Return what a response says it used; None if it does not say all of it.
 
-    `response` is a parsed body, a client's object, the text or bytes of either a body or a stream,
-    or a collection of a stream's events (parsed, objects) or of its pieces (lines, chunks, frames).
-    Counts of a stream are cumulative, so the last stated of each is taken, and one that was cut off
-    before its last event states none. A live stream is not read, since that would take its events
-    away. Raises UsageError if the counts contradict each other.
+    Raises UsageError if its counts contradict each other.
     """
-    for events in _readings(response):
-        said = _Statements(events)
-        for shape in SHAPES:
-            counts = _counts(said, shape)
-            if not counts.keys().isdisjoint(shape.marker):
-                return _summed(said, shape, counts)
-    return None
-
-
-def view_of(response: Any) -> Any:
-    """Return a client's object as a dictionary of its fields, its usage to the bottom.
-
-    For who asks several questions of one response: dictionaries answer five times as fast.
-    """
-    view = _fields(response)
-    if view is not response:
-        view["usage"] = _deep(view.get("usage"))
-    return view
-
-
-def _deep(thing: Any) -> Any:
-    view = _fields(thing)
-    if view is not thing:
-        for key, value in view.items():
-            if value is not None and type(value) is not int:
-                view[key] = _deep(value)
-    return view
-
-
-def _fields(thing: Any) -> Any:
-    try:
-        fields, more = thing.__dict__, thing.__pydantic_extra__
-    except AttributeError:
-        return thing
-    return {**fields, **more} if more else {**fields}
+    found = read(response)
+    if found.error is not None:
+        raise found.error
+    return found.usage
 
 
 def model_of(response: Any) -> str:
-    """Return the model that a response, or the events of its stream, names; "" if it names none."""
-    for events in _readings(response):
-        for path in MODEL_PATHS:
-            for event in events:
-                model = _find(event, path)
-                if isinstance(model, str) and model:
-                    return model
-    return ""
+    """Return the model that a response, or the events of its stream, names; "" if none."""
+    return read(response).model
 
 
 def reported_cost(response: Any) -> Decimal | None:
-    """Return the dollars that a response says it cost (OpenRouter, xAI), None if it does not.
-
-    With a key of one's own the provider behind OpenRouter sends a bill, too: both are added, and
-    the cost is not known where that one is not told.
-    """
-    stated: list[Decimal | None] = []
-    for events in _readings(response):
-        said = _Statements(events)
-        usages = [usage for place in COST_PLACES for usage in said.at(place)]
-        stated += [
-            _cost(usage, key, exponent)
-            for usage in usages
-            for key, exponent in COSTS
-            if _find(usage, key) is not None
-        ]
-    return stated[-1] if stated else None
+    """Return the dollars that a response says it cost, None if it does not."""
+    return read(response).cost
 
 
-def searches_of(response: Any) -> int:
-    """Return how many web searches a response says the provider made and charges for; 0 if none.
+def _reading(walk: Walk, events: Collection[Any], asked: str) -> Reading:
+    model = walk.model
+    statements, built = _whole(walk, events, model or asked)
+    usage = built.usage
+    parts: Sequence[tuple[str, Usage]] = ()
+    if usage is not None:
+        fees = fees_of(walk.bodies, model or asked) if walk.bodies else {}
+        usage, parts = with_parts(usage, walk, statements, model)
+        units = usage.units
+        for name, count in fees.items():
+            if count > units.get(name, 0):
+                units = {**units, name: count}
+        if units is not usage.units:
+            usage = replace(usage, units=units)
+    costs = walk.costs + [cost for each in statements for cost in stated_in_usage(each)]
+    return Reading(
+        None if usage is None or usage.is_nothing else usage,
+        model,
+        costs[-1] if costs else None,
+        parts,
+        modifiers([*walk.tiers, *statements], walk.batch),
+        bounded(built.unread) if built.unread else NOTHING_UNREAD,
+        built.floor,
+        _problem(built),
+        built.error,
+    )
 
-    They are beside the tokens, each at a price of its own. Counts of a stream are cumulative.
-    """
-    searches = 0
-    for events in _readings(response):
-        for event in events:
-            usage = _find(event, "usage")
-            if usage is None:
-                continue
-            for path in SEARCHES:
-                count = _number(_find(usage, path))
-                if count is not None and 0 <= count <= TOKENS_MAX:
-                    searches = count
-    return searches
+
+def _problem(built: Built) -> str:
+    if built.error is not None:
+        return f"contradicts itself ({built.error})"
+    if built.usage is None:
+        return "states no usage" if built.floor is None else "does not state all of its usage"
+    return "states a usage of nothing but zeros" if built.usage.is_nothing else ""
 
 
-def parts_of(response: Any) -> list[tuple[str, Usage]]:
-    """Return the model and the usage of each time a model ran, where several models did.
-
-    Anthropic's advisor and its fallbacks answer within one message, each at its own price. Empty
-    where one model did it all, and where not all parts can be read.
-    """
-    for events in _readings(response):
-        lists = [parts for event in events if (parts := _find(event, PARTS_PLACE)) is not None]
-        parts = lists[-1] if lists else None
-        if not isinstance(parts, (list, tuple)):
+def _whole(walk: Walk, events: Collection[Any], model: str) -> tuple[list[Fields], Built]:
+    """Return the usage objects that state the usage, and what it comes to."""
+    facts = Facts(
+        input_only=(walk.input_only and not walk.output) or any(w in model for w in INPUT_MODELS),
+        makes=walk.makes or ("image" if is_images(events, model) else ""),
+        annotated=walk.annotated,
+    )
+    statements: list[Fields] = []
+    best = _NOTHING
+    if walk.usages:
+        together, statements = merged(walk.usages)
+        best = build(together, facts)
+    if best.usage is not None and not best.usage.is_nothing:
+        return statements, best
+    for group in (walk.second, [] if walk.usages else bare(events), walk.metrics):
+        if not group:
             continue
-        models = [_find(part, "model") for part in parts]
-        names = {model for model in models if isinstance(model, str) and model}
-        usages = [_usage(PARTED, _stated(part, PARTED)) for part in parts]
-        if names - {model_of(response)} and None not in usages:
-            return [
-                (model if isinstance(model, str) else "", usage)
-                for model, usage in zip(models, usages, strict=True)
-                if usage is not None
-            ]
-    return []
-
-
-def _cost(usage: Any, key: str, exponent: int) -> Decimal | None:
-    cost = _dollars(_find(usage, key))
-    if cost is None:
-        return None
-    try:
-        cost = cost.scaleb(exponent)
-    except ArithmeticError:  # no number of dollars has so many digits
-        return None
-    if _find(usage, "is_byok") is not True:
-        return cost
-    upstream = _dollars(_find(usage, "cost_details.upstream_inference_cost"))
-    return None if upstream is None else cost + upstream
-
-
-def _dollars(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        return None
-    try:
-        dollars = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return dollars if dollars.is_finite() and dollars >= 0 else None
-
-
-class _Statements:
-    """The usage objects of some events, by the place where they stand; each looked up once."""
-
-    def __init__(self, events: Collection[Any]) -> None:
-        self._events = events
-        self._at: dict[str, list[Any]] = {}
-
-    def at(self, place: str) -> list[Any]:
-        usages = self._at.get(place)
-        if usages is None:
-            usages = self._at[place] = []
-            for event in self._events:
-                usage = _find(event, place)
-                if usage is not None:
-                    usages.append(usage)
-        return usages
+        together, more = merged([(each, False, False) for each in group])
+        other = build(together, bare_facts(facts, together, walk.output))
+        if other.usage is not None and (best.usage is None or not other.usage.is_nothing):
+            return [*statements, *more], other
+        if best is _NOTHING and group is not walk.second:
+            best = Built(None, None, {}, other.error)  # counts at the top may mean anything
+    return statements, best
 
 
 def _readings(response: Any) -> Iterator[Collection[Any]]:
@@ -193,6 +195,7 @@ def _readings(response: Any) -> Iterator[Collection[Any]]:
         type(response) is dict
         or not isinstance(response, _SEVERAL)
         or isinstance(response, Mapping)
+        or hasattr(response, "_fields")
     ):
         yield (response,)
         return
@@ -202,170 +205,3 @@ def _readings(response: Any) -> Iterator[Collection[Any]]:
     if not isinstance(response, _RAW):
         yield (response,)
     yield events_of(response)
-
-
-def _counts(said: _Statements, shape: Shape) -> _Counts:
-    """Return what is stated in a shape, of each bucket the last that is."""
-    counts: _Counts = {}
-    for place in shape.places:
-        for usage in said.at(place):
-            counts |= _stated(usage, shape)
-        if place == shape.opening:
-            counts.pop("output", None)
-    return counts
-
-
-def _stated(usage: Any, shape: Shape) -> _Counts:
-    counts: _Counts = {}
-    is_dict = type(usage) is dict
-    for bucket, paths in _PATHS[shape.name]:
-        for path, head in paths:
-            if is_dict:  # most paths lead nowhere, most others to an integer at once
-                tokens = usage.get(head)
-                if tokens is None:
-                    continue
-                if head != path or type(tokens) is not int:
-                    tokens = _count(usage, path)
-            else:
-                tokens = _count(usage, path)
-            if tokens is not None:
-                counts[bucket] = tokens
-                break
-    return counts
-
-
-_PATHS = {
-    shape.name: [
-        (bucket, [(path, re.split(r"[.[]", path)[0]) for path in paths])
-        for bucket, paths in shape.counts.items()
-    ]
-    for shape in SHAPES
-}
-"""By the shape's name: for each bucket its paths, each with the key that it begins with."""
-
-
-def _summed(said: _Statements, shape: Shape, counts: _Counts) -> Usage | None:
-    """Return the usage, from its parts if it states them: the counts beside them leave some out.
-
-    Not from parts that cannot all be read: half of a bill is none.
-    """
-    usage = _usage(shape, counts)
-    if usage is None or not shape.parts:
-        return usage
-    lists = [_find(stated, shape.parts) for stated in said.at(shape.places[-1])]
-    parts = lists[-1] if lists else None
-    if not isinstance(parts, (list, tuple)):
-        return usage
-    usages = [_usage(shape, _stated(part, shape)) for part in parts]
-    known = [part for part in usages if part is not None]
-    return _total(known, usage.reasoning_tokens) if known and len(known) == len(parts) else usage
-
-
-def _total(known: Sequence[Usage], reasoning: int) -> Usage:
-    outputs = sum(usage.output_tokens for usage in known)
-    return Usage(
-        sum(usage.input_tokens for usage in known),
-        outputs,
-        sum(usage.cache_read_tokens for usage in known),
-        sum(usage.cache_write_tokens for usage in known),
-        sum(usage.cache_write_1h_tokens for usage in known),
-        min(reasoning, outputs),
-    )
-
-
-def _usage(shape: Shape, counts: _Counts) -> Usage | None:
-    """Return the disjoint buckets; None if input or output is neither stated nor follows."""
-    inputs = counts.get("input", 0 if shape.omits_zero_input else None)
-    if inputs is None:
-        return None
-    inputs += counts.get("tool_input", 0)
-    read, written = counts.get("cache_read", 0), counts.get("cache_write", 0)
-    written_1h = counts.get("cache_write_1h", 0)
-    if shape.inclusive:
-        if read + written > inputs:
-            # OpenRouter counts what was read as written too, for a model that stores it again.
-            written = max(written - read, 0)
-        inputs -= read + written
-    reasoning = counts.get("reasoning", 0)
-    outputs = _outputs(shape, counts, inputs + read + written)
-    if outputs is None:
-        return None
-    return Usage(
-        inputs,
-        outputs,
-        read,
-        max(written - written_1h, 0),
-        written_1h,
-        # Some count more reasoning than output (MiniMax: 11 of 10); output is what is billed.
-        min(reasoning, outputs),
-    )
-
-
-def _outputs(shape: Shape, counts: _Counts, inputs: int) -> int | None:
-    """Return the output: as stated, or what the stated total leaves for it if that is more.
-
-    It is more where reasoning is billed but counted in the total only (xAI, Gemini's chat
-    completions), and all there is where a provider leaves a zero out.
-    """
-    stated = counts.get("output")
-    if stated is not None and shape.reasoning_beside:
-        stated += counts.get("reasoning", 0)
-    if "total" not in counts:
-        return stated
-    rest = counts["total"] - inputs
-    return rest if stated is None else max(stated, rest)
-
-
-def _count(usage: Any, path: str) -> int | None:
-    if "[" not in path:
-        return _number(_find(usage, path))
-    before, _, rest = path.partition("[")
-    condition, _, after = rest.partition("]")
-    key, _, wanted = condition.partition("=")
-    items = _find(usage, before)
-    if not isinstance(items, (list, tuple)):
-        return None
-    chosen = [item for item in items if not key or _find(item, key) == wanted]
-    counts = [_number(_find(item, after.removeprefix("."))) for item in chosen]
-    known = [tokens for tokens in counts if tokens is not None]
-    return sum(known) if known else None
-
-
-def _number(value: Any) -> int | None:
-    """Return a count: an integer, also as text (headers) or as a float (Titan, Cohere's client)."""
-    if type(value) is int:
-        return value
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return int(value)
-    is_count = isinstance(value, str) and value.isascii() and value.isdigit()
-    return int(value) if is_count and len(value) <= DIGITS_MAX else None
-
-
-def _find(thing: Any, path: str) -> Any:
-    for key in _keys(path):
-        if type(thing) is dict or isinstance(thing, Mapping):
-            thing = thing.get(key)
-        else:
-            thing = _attribute(thing, key)
-        if thing is None:
-            return None
-    return thing
-
-
-def _attribute(thing: Any, key: str) -> Any:
-    """Return an attribute, None if it is not there.
-
-    A client's object is asked for its fields: asking pydantic for one that is not there makes an
-    error each time, and most of what is looked for is not there.
-    """
-    try:
-        fields, more = thing.__dict__, thing.__pydantic_extra__
-    except AttributeError:
-        return getattr(thing, key, None)
-    value = fields.get(key)
-    return value if value is not None or more is None else more.get(key)
-
-
-@functools.cache
-def _keys(path: str) -> tuple[str, ...]:
-    return tuple(path.split(".")) if path else ()

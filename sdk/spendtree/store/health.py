@@ -4,14 +4,16 @@ It reads with a connection of its own that cannot write: opening a store would b
 to the newest schema, and that is not for a look.
 """
 
+import json
 import os
 import sqlite3
+from collections import Counter
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from spendtree.errors import StoreError
-from spendtree.event import Kind
+from spendtree.event import UNPRICED, UNREAD, Kind
 from spendtree.store import owner as owners
 from spendtree.store.database import APPLICATION_ID, FOREIGN, schema_steps, translation
 
@@ -70,6 +72,19 @@ class Unrecorded(NamedTuple):
     calls: int
 
 
+class Doubtful(NamedTuple):
+    """Calls whose cost is not certain: why (`presumed`, `partly_unpriced`, `unread`), and what of.
+
+    `amount` are the pico-dollars presumed, or the cost that is in the figures; `names` what has no
+    price, or was not understood.
+    """
+
+    reason: str
+    calls: int
+    amount: int
+    names: tuple[str, ...]
+
+
 class Health(NamedTuple):
     """One store's state; `faults` are what SQLite's quick check found, () if nothing.
 
@@ -87,6 +102,7 @@ class Health(NamedTuple):
     unpriced: tuple[Unpriced, ...] = ()
     called: tuple[Called, ...] = ()
     unrecorded: tuple[Unrecorded, ...] = ()
+    doubtful: tuple[Doubtful, ...] = ()
 
 
 def examine(path: str) -> Health:
@@ -131,6 +147,7 @@ def _look(connection: sqlite3.Connection, path: str) -> Health:
         _unpriced(connection),
         _called(connection),
         _unrecorded(connection),
+        _doubtful(connection),
     )
 
 
@@ -190,3 +207,47 @@ def _unrecorded(connection: sqlite3.Connection) -> tuple[Unrecorded, ...]:
         (Kind.LAPSE,),
     )
     return tuple(Unrecorded(*row) for row in rows)
+
+
+def _doubtful(connection: sqlite3.Connection) -> tuple[Doubtful, ...]:
+    lapses, presumed = connection.execute(
+        "SELECT sum(CASE kind WHEN 6 THEN count ELSE -count END), "
+        "total(CASE kind WHEN 6 THEN held ELSE -held END) FROM event WHERE kind IN (6, 7)"
+    ).fetchone()
+    found = [Doubtful("presumed", lapses, int(presumed), ())] if lapses and presumed > 0 else []
+    marked = connection.execute(
+        "SELECT data, count, coalesce(cost, 0) FROM event "
+        """WHERE kind IN (5, 7, 9) AND data IS NOT NULL AND instr(data, '"marks":')"""
+    )
+    partly, unread = _Sum(), _Sum()
+    for text, count, cost in marked:
+        data = json.loads(text)
+        marks = data.get("marks", ())
+        parts = [mark.removeprefix(UNPRICED) for mark in marks if mark.startswith(UNPRICED)]
+        if parts:
+            partly.add(count, cost, parts)
+        if UNREAD in marks:
+            unread.add(count, cost, [*data.get("unread", ()), *_rolled(data)])
+    sums = (("partly_unpriced", partly), ("unread", unread))
+    return (*found, *(each.doubtful(reason) for reason, each in sums if each.calls))
+
+
+def _rolled(data: dict[str, Any]) -> list[str]:
+    return list(data.get("rollup", {}).get("unread", ()))
+
+
+class _Sum:
+    """Calls of one doubt while they are read."""
+
+    def __init__(self) -> None:
+        self.calls = self.amount = 0
+        self.names: Counter[str] = Counter()
+
+    def add(self, count: int, cost: int, names: list[str]) -> None:
+        self.calls += count
+        self.amount += cost
+        self.names.update(dict.fromkeys(names, count))
+
+    def doubtful(self, reason: str) -> Doubtful:
+        names = tuple(name for name, _ in self.names.most_common())
+        return Doubtful(reason, self.calls, self.amount, names)

@@ -10,6 +10,7 @@ from typing import NamedTuple, NewType, Protocol
 
 from spendtree.account import Account, Balance, Crossing, Denial, Grant
 from spendtree.event import Context, Event, Request
+from spendtree.usage import Units
 
 Cursor = NewType("Cursor", str)
 """A place in the log; opaque to the reader. "" is the beginning."""
@@ -66,6 +67,8 @@ class Totals(NamedTuple):
 
     `calls` are finished calls (CALL and LAPSE events), of which `failed`, `lapsed` (unmetered
     included) and `unpriced`; `presumed` is what lapses presume and no adjustment has resolved.
+    `partly_unpriced` calls have a part without a price, `unread` ones a usage that was not
+    understood as a whole; `units` are counts by the names of `spendtree.usage.UNITS`.
     """
 
     context: Context
@@ -79,6 +82,9 @@ class Totals(NamedTuple):
     cache_write_tokens: int
     cost: int
     presumed: int
+    partly_unpriced: int
+    unread: int
+    units: Units
     first_at: int
     last_at: int
 

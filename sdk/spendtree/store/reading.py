@@ -15,6 +15,7 @@ from spendtree.store.protocol import START, Cursor, Page, Totals
 from spendtree.store.rollups import ROLLED
 from spendtree.store.rows import SELECT_EVENT, to_events
 from spendtree.store.statements import BALANCE_COLUMNS
+from spendtree.store.sums import NOTHING_BESIDE, Beside, beside, plus
 from spendtree.store.text import storable
 
 NAMED = 500
@@ -32,8 +33,14 @@ SELECT context, sum(count * (kind IN (5,6))), sum(count * (kind IN (5,6) AND sta
   sum(CASE WHEN kind=6 THEN 0 ELSE cost % 1000000 END),
   sum(CASE kind WHEN 6 THEN held / 1000000 WHEN 7 THEN -held / 1000000 ELSE 0 END),
   sum(CASE kind WHEN 6 THEN held % 1000000 WHEN 7 THEN -held % 1000000 ELSE 0 END),
-  min(CASE WHEN duration IS NULL THEN 0 ELSE at - duration END), max(at), min(seq)
+  min(CASE WHEN duration IS NULL THEN 0 ELSE at - duration END), max(at), min(seq),
+  sum(data IS NOT NULL AND (instr(data, '"units":') OR instr(data, '"marks":')))
 FROM event WHERE kind IN (5,6,7,9)
+"""
+# Few calls have any, so what they say is added up in Python, by the rule of `sums`.
+BESIDE = """
+WHERE kind IN (5,6,7,9) AND data IS NOT NULL
+  AND (instr(data, '"units":') OR instr(data, '"marks":'))
 """
 
 
@@ -177,15 +184,31 @@ class Reading:
 
     def totals(self, session: str | None = None) -> list[Totals]:
         """Return the sums of calls by context, contexts in the order of their first call."""
-        sql, values = TOTALS, ()  # type: tuple[str, tuple[Any, ...]]
+        of_session, values = "", ()  # type: tuple[str, tuple[Any, ...]]
         if session is not None:
-            sql += "AND context IN (SELECT no FROM context WHERE session=?) "
+            of_session = "AND context IN (SELECT no FROM context WHERE session=?) "
             values = (storable(session),)
-        rows = self._database.query(sql + "GROUP BY context ORDER BY min(seq)", values)
+
+        def body(execute: Execute) -> tuple[list[tuple[Any, ...]], list[Event]]:
+            execute("BEGIN")  # both statements see the same calls
+            try:
+                sql = f"{TOTALS} {of_session} GROUP BY context ORDER BY min(seq)"
+                rows = execute(sql, values).fetchall()
+                odd = any(row[16] for row in rows)
+                return rows, self._read(execute, BESIDE + of_session, values) if odd else []
+            finally:
+                execute("COMMIT")
+
+        rows, odd = self._database.reading(body)
         contexts = self._database.reading(
             lambda execute: self._readings.contexts(execute, {row[0] for row in rows})
         )
-        return _merged([_totals(contexts[row[0]], row) for row in rows])
+        added: dict[Context, Beside] = {}
+        for event in odd:
+            before = added.get(event.context, NOTHING_BESIDE)
+            added[event.context] = plus(before, beside(event))
+        merged = _merged([_totals(contexts[row[0]], row) for row in rows])
+        return [_with(row, added[row.context]) if row.context in added else row for row in merged]
 
     def _events(self, condition: str, values: tuple[Any, ...]) -> list[Event]:
         return self._database.reading(lambda execute: self._read(execute, condition, values))
@@ -230,7 +253,11 @@ def pruned_before(execute: Execute) -> int:
 def _totals(context: Context, row: tuple[Any, ...]) -> Totals:
     cost = (row[9] or 0) * 10**6 + (row[10] or 0)
     presumed = row[11] * 10**6 + row[12]
-    return Totals._make((context, *row[1:9], cost, presumed, row[13], row[14]))
+    return Totals._make((context, *row[1:9], cost, presumed, *NOTHING_BESIDE, row[13], row[14]))
+
+
+def _with(row: Totals, added: Beside) -> Totals:
+    return row._replace(partly_unpriced=added[0], unread=added[1], units=added[2])
 
 
 def _merged(rows: list[Totals]) -> list[Totals]:
@@ -241,6 +268,6 @@ def _merged(rows: list[Totals]) -> list[Totals]:
         if known is not None:
             sums = [a + b for a, b in zip(known[1:11], row[1:11], strict=True)]
             first, last = min(known.first_at, row.first_at), max(known.last_at, row.last_at)
-            row = Totals._make((row.context, *sums, first, last))
+            row = Totals._make((row.context, *sums, *NOTHING_BESIDE, first, last))
         merged[row.context] = row
     return list(merged.values())

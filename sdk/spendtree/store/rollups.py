@@ -6,11 +6,12 @@ else a fold makes of single events that sums do not tell.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from spendtree.event import Event, Kind
-from spendtree.usage import TOKENS_MAX
+from spendtree.usage import NO_UNITS, TOKENS_MAX
 
 DAY_US = 24 * 3600 * 1_000_000
 """Bills are of whole UTC days or more, so nothing of two days becomes one."""
@@ -21,7 +22,10 @@ MEMBERS_MAX = 200
 _MONEY_MAX = 2**62
 ROLLED = frozenset((Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT, Kind.DENIED, Kind.TOOL, Kind.MESSAGE))
 _ENDS = (Kind.SESSION_OPENED, Kind.SESSION_CLOSED)
-_TOLD = ("unattributed", "name", "kind", "account", "would", "spawn", "target", "place")
+_TOLD = (
+    *("unattributed", "name", "kind", "account", "would", "spawn", "target", "place"),
+    "marks",
+)
 """What the data of events says that figures are told apart by; a violation's kind is, too."""
 
 
@@ -77,15 +81,16 @@ class Roller:
 def _parts(group: Sequence[Event]) -> Iterable[Merge]:
     """Yield merges of a group, none of them larger than a row or a transaction may be."""
     part: list[Event] = []
-    sums = [0] * 8
+    sums, units = [0] * 8, NO_UNITS
     for event in group:
         more = [a + (b or 0) for a, b in zip(sums, event[6:14], strict=True)]
-        full = max(more[:2]) > _MONEY_MAX or max(more[2:]) > TOKENS_MAX
+        units_more = units + event.units if event.data else units
+        full = max(more[:2]) > _MONEY_MAX or max([*more[2:], *units_more.values()]) > TOKENS_MAX
         if full or len(part) >= MEMBERS_MAX:
             yield from _merge(part)
-            part, more = [], [b or 0 for b in event[6:14]]
+            part, more, units_more = [], [b or 0 for b in event[6:14]], event.units
         part.append(event)
-        sums = more
+        sums, units = more, units_more
     yield from _merge(part)
 
 
@@ -125,6 +130,15 @@ def _data(events: Sequence[Event]) -> dict[str, Any]:
     }
     overrun = sum(event.overrun for event in events)
     waits = [wait for event in events for wait in event.waits]
+    units, unread = NO_UNITS, Counter[str]()
+    for event in events:
+        if event.data:
+            units += event.units
+            unread.update(event.unread)
+    if units:
+        data["units"] = dict(units)
+    if unread:
+        rollup["unread"] = dict(unread)
     if overrun:
         rollup["overrun"] = overrun
     if waits:

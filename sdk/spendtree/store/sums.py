@@ -1,23 +1,32 @@
 """Totals of calls by context: the rule in Python, which the SQL engines' statement must equal."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from spendtree.event import Context, Event, Kind
+from spendtree.event import UNREAD, Context, Event, Kind
 from spendtree.store.protocol import Totals
+from spendtree.usage import NO_UNITS, Units
+
+Beside = tuple[int, int, Units]
+"""Calls that are priced in part, calls whose usage was not understood, and units."""
+
+NOTHING_BESIDE: Beside = (0, 0, NO_UNITS)
 
 
 def totals(events: Iterable[Event]) -> list[Totals]:
     """Return the sums of calls by context, contexts in the order of their first call."""
-    sums: dict[Context, list[int]] = {}
+    sums: dict[Context, list[Any]] = {}
     for event in events:
         if event.kind not in (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT, Kind.TOOL):
             continue
-        row = sums.setdefault(event.context, [0] * 10 + [event.started, event.at])
+        row = sums.get(event.context)
+        if row is None:
+            row = sums[event.context] = [*[0] * 10, *NOTHING_BESIDE, event.started, event.at]
         _add(row, event)
     return [Totals(context, *row) for context, row in sums.items()]
 
 
-def _add(row: list[int], event: Event) -> None:
+def _add(row: list[Any], event: Event) -> None:
     count = event.times
     finished = count if event.kind in (Kind.CALL, Kind.LAPSE) else 0
     row[0] += finished
@@ -33,5 +42,23 @@ def _add(row: list[int], event: Event) -> None:
     else:
         row[8] += event.cost or 0
         row[9] -= event.held if event.kind == Kind.ADJUSTMENT else 0
-    row[10] = min(row[10], event.started)
-    row[11] = max(row[11], event.at)
+    if event.data is not None:
+        row[10:13] = plus(row[10:13], beside(event))
+    row[13] = min(row[13], event.started)
+    row[14] = max(row[14], event.at)
+
+
+def beside(event: Event) -> Beside:
+    """Return what the data of a call adds to the sums."""
+    count = event.times
+    return (
+        count if event.is_partly_unpriced else 0,
+        count if UNREAD in event.marks else 0,
+        event.units,
+    )
+
+
+def plus(one: Iterable[Any], other: Iterable[Any]) -> Beside:
+    """Return the sums of both."""
+    partly, unread, units = (a + b for a, b in zip(one, other, strict=True))
+    return partly, unread, units

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from spendtree.event import Context, Event, Kind
+from spendtree.event import UNREAD, Context, Event, Kind
 from spendtree.money import to_usd
 from spendtree.tree.values import CycleCost, Node, SessionTree, Sums, models_of, with_children
 
@@ -61,7 +61,7 @@ class _Branch:
         self.reason = ""
         self.started: int | None = None
         self.ended: int | None = None
-        self.sums = [0] * len(Sums._fields)
+        self.sums: list[Any] = [*Sums()]
         self.models: dict[str, list[int]] = {}
 
     def add(self, event: Event) -> None:
@@ -200,7 +200,7 @@ def _node(branch: _Branch, children: tuple[Node, ...]) -> Node:
     )
 
 
-def _count(sums: list[int], event: Event) -> None:
+def _count(sums: list[Any], event: Event) -> None:
     """Add an event to sums: the rule of the store's totals, over the fields of `Sums`."""
     count = event.times
     finished = count if event.kind in _FINISHED else 0
@@ -218,6 +218,10 @@ def _count(sums: list[int], event: Event) -> None:
         sums[10] += event.held
     elif event.kind == Kind.ADJUSTMENT:
         sums[10] -= event.held
+    if event.data is not None:
+        sums[11] += count if event.is_partly_unpriced else 0
+        sums[12] += count if UNREAD in event.marks else 0
+        sums[13] += event.units
 
 
 def _tally(calls_and_cost: list[int], event: Event) -> None:

@@ -8,7 +8,7 @@ from spendtree.event import Context, Event, Kind
 from spendtree.tree.growth import OPEN, UNATTRIBUTED
 from spendtree.tree.values import Sums, iso
 
-ContextSums = tuple[Context, int, int, int, int, int, int, int, int, int, int, int, int]
+ContextSums = tuple[Any, ...]
 """A row of a store's `totals`, as its `Totals` names the fields."""
 
 

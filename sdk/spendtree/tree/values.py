@@ -13,6 +13,7 @@ from operator import add
 from typing import Any, NamedTuple
 
 from spendtree.money import to_usd
+from spendtree.usage import NO_UNITS, UNITS, Units, is_tokens, tokens_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -23,6 +24,8 @@ class Sums(NamedTuple):
     `calls` are finished calls, of which `failed_calls`, `lapsed_calls` (unmetered included) and
     `unpriced_calls`; `denied_calls` never happened and are not among them. `cost` holds true costs
     only (tool charges too), `presumed` what lapses presume and nothing has resolved.
+    `partly_unpriced_calls` have a part without a price, `unread_calls` a usage that was not
+    understood as a whole; `units` are counts by the names of `spendtree.usage.UNITS`.
     """
 
     calls: int = 0
@@ -36,6 +39,38 @@ class Sums(NamedTuple):
     cache_write_tokens: int = 0
     cost: int = 0
     presumed: int = 0
+    partly_unpriced_calls: int = 0
+    unread_calls: int = 0
+    units: Units = NO_UNITS
+
+    @property
+    def all_input_tokens(self) -> int:
+        """Return input of every modality that no cache served or stored."""
+        return self.input_tokens + self._other("input", cached=False)
+
+    @property
+    def all_cached_tokens(self) -> int:
+        """Return input of every modality that was read from a cache."""
+        return self.cache_read_tokens + self._other("input", cached=True)
+
+    @property
+    def all_output_tokens(self) -> int:
+        """Return output of every modality."""
+        return self.output_tokens + self._other("output", cached=False)
+
+    def _other(self, direction: str, *, cached: bool) -> int:
+        return sum(
+            count
+            for name, count in self.units.items()
+            if is_tokens(name)
+            and UNITS[name].direction == direction
+            and UNITS[name].cached is cached
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Return all tokens, of every modality."""
+        return sum(self[5:9]) + tokens_of(self.units)
 
     def plus(self, other: "Sums") -> "Sums":
         """Return the sums of both."""
@@ -43,8 +78,9 @@ class Sums(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as they are and the money as decimal strings of dollars."""
-        counts = dict(zip(self._fields[:-2], self, strict=False))
-        return counts | {"cost_usd": _usd(self.cost), "presumed_usd": _usd(self.presumed)}
+        counts = self._asdict() | {"units": dict(self.units)}
+        money = {"cost_usd": _usd(counts.pop("cost")), "presumed_usd": _usd(counts.pop("presumed"))}
+        return counts | money
 
 
 class ModelCost(NamedTuple):

@@ -3,7 +3,7 @@
 from spendtree.cli import output
 from spendtree.cli.doctor.finding import Section
 from spendtree.money import format_usd
-from spendtree.store.health import Health, Stray, Unrecorded
+from spendtree.store.health import Doubtful, Health, Stray, Unrecorded
 from spendtree.tree import iso
 
 REASONS = {
@@ -23,6 +23,22 @@ REASONS = {
     ),
 }
 """Why a call is unattributed -> what that means, and what to do about it."""
+
+DOUBTS = {
+    "presumed": (
+        "{calls} ended without a known cost; {amount} is presumed spent",
+        "the runbook SpendtreeUnmeteredCalls says where a usage gets lost",
+    ),
+    "partly_unpriced": (
+        "{calls} of {amount} have a part without a price, so they may have cost more: {names}",
+        "give the parts a price under `prices:` in spendtree.yaml",
+    ),
+    "unread": (
+        "{calls} of {amount} have a usage that was not understood as a whole: {names}",
+        "see `unread` in docs/metrics.md, and report keys that a provider documents",
+    ),
+}
+"""Why a cost is not certain -> what that means, and what to do about it."""
 
 MODELS_SHOWN = 3
 PLACES_SHOWN = 5
@@ -45,6 +61,15 @@ def look(health: Health) -> Section:
         ],
         "unpriced": [each._asdict() for each in health.unpriced],
         "unrecorded": [each._asdict() for each in health.unrecorded],
+        "uncertain": [
+            {
+                "reason": each.reason,
+                "calls": each.calls,
+                "cost_usd": output.usd(each.amount),
+                "names": list(each.names),
+            }
+            for each in health.doubtful
+        ],
     }
     if not health.events:
         section.note("nothing is recorded yet", "`spendtree demo` shows what it looks like")
@@ -66,6 +91,8 @@ def look(health: Health) -> Section:
             f"{output.plural(len(more), 'other place')}",
             "`spendtree doctor --json` names them all",
         )
+    for doubtful in health.doubtful:
+        _doubtful(section, doubtful)
     return section
 
 
@@ -88,6 +115,18 @@ def _unrecorded(section: Section, found: Unrecorded) -> None:
         f"response, at {found.place or 'an unknown line'}: what was held is presumed spent",
         "call.record(response) there, or call.void(reason) where nothing was sent",
     )
+
+
+def _doubtful(section: Section, doubtful: Doubtful) -> None:
+    meaning, fix = DOUBTS[doubtful.reason]
+    more = len(doubtful.names) - MODELS_SHOWN
+    names = ", ".join(doubtful.names[:MODELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    calls = output.plural(doubtful.calls, "call")
+    text = meaning.format(calls=calls, amount=format_usd(doubtful.amount), names=names)
+    if doubtful.reason == "presumed":
+        section.note(text, fix)
+    else:
+        section.warn(text, fix)
 
 
 def _unpriced(section: Section, health: Health) -> None:
