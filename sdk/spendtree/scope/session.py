@@ -24,8 +24,8 @@ from spendtree.scope.current import current_of
 from spendtree.scope.options import OnWarning, SessionOptions, text
 from spendtree.scope.status import reason, session_status
 from spendtree.scope.telling import Telling
-from spendtree.store import owner
 from spendtree.store.locks import Lock, ProcessLock
+from spendtree.store.owner import Owner
 
 if TYPE_CHECKING:
     from spendtree.scope.agent import Agent
@@ -188,7 +188,7 @@ class Session(Scope):
             "ceiling": self._ceiling,
             "expected": self._expected,
             "auto": self._auto or None,
-            "opener": str(owner.current()),
+            "opener": str(self._tracker.store.owner()),
             "unattributed": LOST_THREAD if self.lost else None,
         }
         return {key: value for key, value in data.items() if value is not None}
@@ -221,7 +221,7 @@ class Session(Scope):
         if self._tracker.store.find(event.id, Kind.SESSION_CLOSED) is not None:
             return True
         opener = (event.data or {}).get("opener")
-        return opener is None or bool(owner.Owner.parse(opener).is_dead(owner.current()))
+        return opener is None or bool(self._tracker.store.is_dead(Owner.parse(opener)))
 
     def _close(self, error: BaseException | None) -> None:
         self.telling.look()

@@ -26,6 +26,7 @@ from spendtree.store.changes import (
 )
 from spendtree.store.locks import unowned
 from spendtree.store.memory_reading import ENDINGS, Hold, MemoryReading
+from spendtree.store.owner import Owner, current
 from spendtree.store.protocol import (
     NO_MARKS,
     Marks,
@@ -259,6 +260,14 @@ class MemoryStore(MemoryReading):
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
         """Answer 0: the owner of every hold is this process, and it lives."""
         return 0
+
+    def owner(self) -> Owner:
+        """Return this process."""
+        return current()
+
+    def is_dead(self, owner: Owner) -> bool | None:
+        """Tell whether a process has ended; None if that cannot be known from here."""
+        return owner.is_dead(current())
 
     def prune(self, before: int, *, dry_run: bool = False) -> Pruned:
         """Do nothing: this store is gone with its process, before anything in it is old."""

@@ -10,6 +10,7 @@ from typing import NamedTuple, NewType, Protocol
 
 from spendtree.account import Account, Balance, Crossing, Denial, Grant
 from spendtree.event import Context, Event, Request
+from spendtree.store.owner import Owner
 
 Cursor = NewType("Cursor", str)
 """A place in the log; opaque to the reader. "" is the beginning."""
@@ -195,7 +196,20 @@ class Store(Protocol):
         """
 
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
-        """Lapse holds of dead processes of this host, and of other hosts after `idle` us."""
+        """Lapse holds of processes that have ended, and give back what their runs reserved.
+
+        Of a process that nobody can judge (see `is_dead`), those that are older than `idle`
+        microseconds.
+        """
+
+    def owner(self) -> Owner:
+        """Return this process, in the form in which others can ask whether it lives."""
+
+    def is_dead(self, owner: Owner) -> bool | None:
+        """Tell whether a process has ended, None if that cannot be known from here.
+
+        Never by the pid of another PID namespace, kernel or host.
+        """
 
     def prune(self, before: int, *, dry_run: bool = False) -> Pruned:
         """Roll up what is older than `before` (microseconds); every figure stays the same.
