@@ -17,7 +17,6 @@ from spendtree.errors import (
 from spendtree.event import LOST_THREAD, Context, Event, Kind, derived_id
 from spendtree.ids import new_id
 from spendtree.money import Money, to_usd
-from spendtree.period import day_of
 from spendtree.scope.base import Scope
 from spendtree.scope.budgets import NEVER, Budgets
 from spendtree.scope.current import current_of
@@ -150,7 +149,7 @@ class Session(Scope):
         self._budgets.roll(at, self.context, self.marks_of)
         self.is_capped = self.ceiling_stands or bool(self._budgets.accounts)
         self.period_end = self._budgets.end
-        self.period_begin = 0 if self.period_end == NEVER else day_of(at)
+        self.period_begin = self._budgets.begin
         self.era += 1
         self.context = self.charged_now(self.context)
 

@@ -18,6 +18,8 @@ from spendtree.store.liveness import judged
 
 WAIT_SECONDS = 5.0
 FAULTS_SHOWN = 5
+BUDGETS_READ = 10_000
+"""The newest ones; older ones are of periods that are over."""
 
 MODELS_MAX = 1000
 """Names come from traces, too; nobody reads about more."""
@@ -71,6 +73,19 @@ class Unrecorded(NamedTuple):
     calls: int
 
 
+class Budget(NamedTuple):
+    """An account of a customer's or team's budget: whose, of which period, and its cap.
+
+    `version` is the order of the configuration that set the cap, None if it has none.
+    """
+
+    kind: str
+    name: str
+    period: str
+    cap: int | None
+    version: int | None
+
+
 class Health(NamedTuple):
     """One store's state; `faults` are what SQLite's quick check found, () if nothing.
 
@@ -88,6 +103,7 @@ class Health(NamedTuple):
     unpriced: tuple[Unpriced, ...] = ()
     called: tuple[Called, ...] = ()
     unrecorded: tuple[Unrecorded, ...] = ()
+    budgets: tuple[Budget, ...] = ()
 
 
 def examine(path: str) -> Health:
@@ -132,6 +148,7 @@ def _look(connection: sqlite3.Connection, path: str) -> Health:
         _unpriced(connection),
         _called(connection),
         _unrecorded(connection),
+        _budgets(connection),
     )
 
 
@@ -155,6 +172,15 @@ def _named(owner: owners.Owner, here: owners.Owner) -> str:
         return f"process {owner.pid} of {owner.host}"
     other = "" if owner.shares_pids(here) else " of another PID namespace"
     return f"process {owner.pid}{other}"
+
+
+def _budgets(connection: sqlite3.Connection) -> tuple[Budget, ...]:
+    rows = connection.execute(
+        "SELECT kind, customer || team, period, cap, version FROM account "
+        "WHERE kind IN ('customer', 'team') ORDER BY no DESC LIMIT ?",
+        (BUDGETS_READ,),
+    )
+    return tuple(Budget(*row) for row in rows)
 
 
 def _strays(connection: sqlite3.Connection) -> tuple[Stray, ...]:

@@ -77,12 +77,18 @@ class MemoryStore(MemoryReading):
             return Opened(event, True)
 
     def open_accounts(
-        self, accounts: Sequence[tuple[Account, int | None]], marks: Mapping[str, Marks] = NO_MARKS
+        self,
+        accounts: Sequence[tuple[Account, int | None]],
+        marks: Mapping[str, Marks] = NO_MARKS,
+        *,
+        version: int | None = None,
     ) -> None:
         """Open accounts that no event opens."""
         self._check_process()
         with unowned(self._lock):
             for account, cap in accounts:
+                if account.id not in self._accounts:
+                    self._versions[account.id] = version
                 self._open(account, cap, marks.get(account.id, ()))
 
     def release(self, reservation: Reservation, event: Event) -> bool:
@@ -218,6 +224,21 @@ class MemoryStore(MemoryReading):
                 self._write(path, recapped(path, account, cap), event)
                 self._record(event)
             return self._balance(account)
+
+    def set_budget(self, account: str, cap: int, version: int, event: Event) -> bool:
+        """Change a budget's cap to that of a newer configuration."""
+        self._check_process()
+        with unowned(self._lock):
+            path = self._path((account,))
+            before = self._versions.get(account)
+            if before is not None and version <= before:
+                return False
+            self._versions[account] = version
+            if path[0][1].cap == cap:
+                return False
+            self._write(path, recapped(path, account, cap), event)
+            self._record(event)
+            return True
 
     def take_warnings(self, session: str, accounts: Collection[str]) -> list[Crossing]:
         """Answer the warnings that nobody took before."""

@@ -246,9 +246,14 @@ class SqliteStore(AccountVerbs):
     def close(self) -> None:
         """Close the file; it opens again on use, also as another copy of the store."""
         holds = self._holds_money()
-        self._database.close(self._forget_all)
-        if not holds:
-            self._database.give_up_life()
+
+        def forget() -> None:
+            # Under the locks: no other thread makes a hold between this and the next opening.
+            if not holds and not self._granted:
+                self._database.give_up_life()
+            self._forget_all()
+
+        self._database.close(forget)
 
     def _holds_money(self) -> bool:
         """Tell whether this process has something in the store that a dead one would lose."""
