@@ -36,7 +36,7 @@ Marks = tuple[int, ...]
 
 
 class Budgets:
-    """The accounts of a session's payers, which are good from `begin` up to `end`: then it looks."""
+    """The accounts of a session's payers, good from `begin` up to `end`: then it looks again."""
 
     def __init__(self, tracker: "Spendtree", payers: Sequence[Payer]) -> None:
         self._tracker = tracker
