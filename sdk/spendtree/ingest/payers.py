@@ -10,7 +10,7 @@ from spendtree.store import Store
 from spendtree.store.changes import charge_of
 
 
-def charged(store: Store, events: Sequence[Event]) -> list[Event]:
+def charged_to_budgets(store: Store, events: Sequence[Event]) -> list[Event]:
     """Return events whose calls are charged to their customer's and team's budgets, too.
 
     A call belongs to the periods of its start. Budgets that nobody has opened are not opened here,
