@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from spendtree.errors import LedgerConflictError, StoreError
 from spendtree.event import Event, Kind
-from spendtree.store import Store, owner
+from spendtree.store import Store
 from spendtree.store.owner import Owner
 from spendtree_exporter.lock import WriterLock
 
@@ -132,7 +132,12 @@ class Keeper:
         return self._quiet_until[session] <= now
 
     def _patience_us(self, opened: Event) -> int:
-        return self._idle_us * (LIVING_PATIENCE if _opener_lives(opened) else 1)
+        return self._idle_us * (LIVING_PATIENCE if self._opener_lives(opened) else 1)
+
+    def _opener_lives(self, opened: Event) -> bool:
+        """Tell whether the process that opened a session is seen to live."""
+        opener = (opened.data or {}).get("opener")
+        return opener is not None and self._store.is_dead(Owner.parse(opener)) is False
 
     def _close(self, opened: Event, now: int) -> bool:
         rows = self._store.totals(opened.context.session)
@@ -171,9 +176,3 @@ class Keeper:
                 # Figures are served all the same; the next round may fare better.
                 log.exception("abandoned sessions could not be closed")
             pause = max(_ROUND_SECONDS, _SHARE * (time.monotonic() - started))
-
-
-def _opener_lives(opened: Event) -> bool:
-    """Tell whether the process that opened a session runs on this host now."""
-    opener = (opened.data or {}).get("opener")
-    return opener is not None and Owner.parse(opener).is_dead(owner.current()) is False

@@ -33,11 +33,6 @@ def period(kind: PeriodKind, at: int) -> Period:
     return Period(name, (following - _EPOCH) * DAY_US)
 
 
-def day_of(at: int) -> int:
-    """Return the first microsecond of the day that `at` is in: no period begins within a day."""
-    return at - at % DAY_US
-
-
 def end_of(name: str) -> int:
     """Return the `end` of the period of that name; ValueError for other texts."""
     # Not by `strptime`: it has a lock of its own, which a forked child may find taken for good.

@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
@@ -23,6 +24,7 @@ from spendtree.call import PURPOSE, Call, CallOptions, Tool
 from spendtree.call_site import Places
 from spendtree.clock import CLOCK_END, clock_error, recordable
 from spendtree.config import AccountKind, Config, Mode, load_config
+from spendtree.config.version import Version, of_time
 from spendtree.denial import account_name
 from spendtree.errors import (
     ConfigurationError,
@@ -37,6 +39,7 @@ from spendtree.money import PICO_MAX, PICO_PER_USD, Money, to_pico, to_usd
 from spendtree.pricing import PriceBook
 from spendtree.propagation.inbound import Inbound
 from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionOptions
+from spendtree.scope.budgets import LOOK_US
 from spendtree.scope.current import current_of
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree.store.locks import EnteredError, StoreBusyError
@@ -91,6 +94,9 @@ class Spendtree:
         self.unsettled: list[Event] = []
         self.delayed: deque[Callable[[], None]] = deque()
         """Ends of scopes, and other things to be done yet, that the store could not take."""
+        self.outvoted: set[str] = set()
+        """Budgets of which it was logged that another configuration's amount holds."""
+        self._newest_budget = 0, -LOOK_US
         self.unrecorded_calls = 0
         self.places = Places()
         """Where warnings of what a program does were logged."""
@@ -268,9 +274,33 @@ class Spendtree:
         ceilings, envelopes and max_cost of what is open stay as they were opened. Without `config`
         SPENDTREE_CONFIG is read again. Raises ConfigurationError, and leaves all as it was.
         """
-        self._configure(load_config(_given_or_named(config)))
+        found = load_config(_given_or_named(config))
+        if found.order is None and self.config.has_budgets:
+            found = replace(found, dated=self._dated(found))
+        self._configure(found)
         for session in list(self._sessions):
             session.reconfigured()
+
+    def _dated(self, config: Config) -> Version | None:
+        """Return of which time a mapping is that replaces another configuration here.
+
+        Where it changes what its customers and teams may spend it is of now: this process says so
+        now. What it says at its start may be older than what others say.
+        """
+        before = self.config.version or self.config.dated
+        if config.has_same_budgets(self.config):
+            return self.config.dated
+        now = of_time(self.clock(), "given in code at")
+        least = before.order + 1 if before is not None and not before.is_stated else now.order
+        return now._replace(order=max(now.order, least))
+
+    def newest_budget(self, at: int) -> int:
+        """Return `Store.newest_budget` as it was less than LOOK_US ago; `at` is now."""
+        number, looked = self._newest_budget
+        if not looked <= at < looked + LOOK_US:
+            number = self.store.newest_budget()
+            self._newest_budget = number, at
+        return number
 
     def _configure(self, config: Config) -> None:
         self.config = config

@@ -13,6 +13,11 @@ SESSION = "scope/session.py"
 CHANGES = "store/changes.py"
 MEMORY = "store/memory.py"
 SQLITE = "store/sqlite.py"
+BOOKS = "store/books.py"
+DATABASE = "store/database.py"
+OWNER = "store/owner.py"
+LIVENESS = "store/liveness.py"
+SCOPE_BUDGETS = "scope/budgets.py"
 SQLITE_ACCOUNTS = "store/sqlite_accounts.py"
 STATEMENTS = "store/statements.py"
 
@@ -23,6 +28,7 @@ STORES = "test_store_conformance.py::test_"
 FILE = "test_store_sqlite.py::test_"
 BUDGETS = "test_budgets.py::test_"
 PERIODS = "test_period.py"
+CONFIGURATIONS = "test_configurations.py::test_"
 
 
 class Mutant(NamedTuple):
@@ -288,6 +294,45 @@ MUTANTS = (
         'execute(f"SELECT no, account, mark, cap, used FROM warning {where}", names)',
         (STORES + "two_stores_on_one_file_record_and_take_a_warning_once",),
     ),
+    # Several processes.
+    Mutant(
+        "a pid of another namespace is judged",
+        OWNER,
+        "or self.namespace != here.namespace",
+        "",
+        ("test_owner.py::test_a_pid_tells_only_where_it_certainly_means_the_same_process",),
+    ),
+    Mutant(
+        "the lock of life of a living process is not seen",
+        LIVENESS,
+        "return kind != fcntl.F_UNLCK",
+        "return False",
+        (
+            "test_liveness.py::"
+            "test_a_living_process_that_no_pid_can_judge_keeps_its_holds_however_old",
+        ),
+    ),
+    Mutant(
+        "a child keeps its parent's lock of life",
+        DATABASE,
+        "        self._life.after_fork_in_child()\n",
+        "",
+        ("test_liveness.py::test_a_forked_child_does_not_keep_its_parents_lock",),
+    ),
+    Mutant(
+        "only configured budgets are charged",
+        SCOPE_BUDGETS,
+        "for a in possible if a.id in standing]",
+        "for a in possible if a.id in [c.id for c, _ in configured]]",
+        (CONFIGURATIONS + "a_process_that_does_not_know_a_budget_spends_under_it",),
+    ),
+    Mutant(
+        "an older configuration changes a budget back, in SQL",
+        BOOKS,
+        "if before is not None and version <= before:",
+        "if before is not None and version == before:",
+        (CONFIGURATIONS + "two_processes_that_decide_at_once_leave_the_newer_ones_amount",),
+    ),
     # Ids and periods.
     Mutant(
         "ids repeat after a fork",
@@ -301,7 +346,7 @@ MUTANTS = (
         SCOPE,
         "<= at < session.period_end",
         "<= at <= session.period_end",
-        (BUDGETS + "a_new_period_is_a_new_account_and_the_old_one_is_never_reset",),
+        (BUDGETS + "the_very_first_moment_of_a_period_is_in_it_however_late_the_last_look_was",),
     ),
     Mutant(
         "a call counts in the old period and in the new one",

@@ -161,6 +161,20 @@ def test_a_new_period_is_a_new_account_and_the_old_one_is_never_reset(
     tracker.close()
 
 
+def test_the_very_first_moment_of_a_period_is_in_it_however_late_the_last_look_was(
+    store: str,
+) -> None:
+    clock = at(2026, 11, 23, 23, 59, 59)
+    tracker = made(store, clock, customers={"x": {"budgets_usd": {"day": "1"}}})
+    with tracker.session(customer="x") as session:
+        clock.advance(0.75)
+        spend(session)
+        clock.advance(0.25)
+        spend(session)
+    assert spent(tracker) == {"customer/2026-11-23/x": 2, "customer/2026-11-24/x": 2}
+    tracker.close()
+
+
 def test_a_call_belongs_to_the_period_in_which_it_was_held_however_late_it_ends(store: str) -> None:
     clock = at(2026, 11, 30, 23, 59, 59)
     tracker = made(store, clock, customers={"x": {"budgets_usd": {"month": "1"}}})
@@ -255,11 +269,17 @@ def test_a_budget_that_is_configured_otherwise_is_set_in_live_sessions_and_recor
         with pytest.raises(BudgetExceededError) as day:
             spend(run)
         budget()
-        spend(run, 50)
+        with pytest.raises(BudgetExceededError):
+            spend(run)  # what stands binds until its period is over
     assert month.value.account == "customer/2026-11/x"
     assert (day.value.cap, day.value.free) == (Decimal("0.01"), Decimal("-0.03"))
     changes = [(event.cost, event.data) for event in events(tracker, Kind.CAP_CHANGED)]
-    account = {"account": "customer/2026-11-23/x", "kind": "customer", "reason": "configuration"}
+    account = {
+        "account": "customer/2026-11-23/x",
+        "kind": "customer",
+        "reason": "configuration",
+        "configuration": "given in code at 2026-11-23 00:00:00 UTC",
+    }
     assert changes == [(6 * CENT, account), (CENT, account)]
     assert spent(tracker) == {"customer/2026-11-23/x": 4, "customer/2026-11/x": 2}
     tracker.close()

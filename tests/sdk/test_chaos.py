@@ -225,7 +225,7 @@ def test_a_warning_that_was_told_twice_is_told(left: Left) -> None:
 
 
 def test_holds_are_told_that_are_nobodys_or_of_a_process_that_was_not_killed(left: Left) -> None:
-    change(left.file, "INSERT INTO owner VALUES (99, 'host', 'boot', 4711, 1)")
+    change(left.file, "INSERT INTO owner VALUES (99, 'host', 'boot', 4711, 1, '', '')")
     change(left.file, "INSERT INTO hold VALUES (x'00', 1, 1, 5, 99, 0)")
 
     assert list(verdict.of_holds(left.file, {4711})) == []

@@ -1,12 +1,14 @@
 """`spendtree check`: the effective settings, what looks odd in them, and what is wrong."""
 
 import json
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spendtree import Spendtree
 from spendtree.cli import main
 from spendtree.config import load_config
 from spendtree.config.describing import describe
@@ -191,3 +193,25 @@ def test_no_file_is_wrong_usage_unless_the_environment_names_one(
     monkeypatch.setenv("SPENDTREE_CONFIG", str(file))
     assert main(["check"]) == 0
     assert "mode: warn" in capsys.readouterr().out
+
+
+def test_budgets_that_stand_with_another_amount_are_told_where_a_store_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/spend.db"
+    newer = {"version": 3, "customers": {"acme": {"budgets_usd": {"day": "5", "month": "50"}}}}
+    with closing(Spendtree(url, newer)) as tracker, tracker.session(customer="acme"):
+        pass
+    file = tmp_path / "spendtree.yaml"
+    text = "version: %d\ncustomers: {acme: {budgets_usd: {day: 7, week: 9, month: 50}}}\n"
+    for version, said in ((2, True), (3, True), (4, False)):
+        file.write_text(text % version)
+        assert main(["check", "--json", "--store", url, str(file)]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["settings"]["version"] == str(version)
+        told = [warning for warning in found["warnings"] if "does not hold" in warning]
+        assert len(told) == said
+        assert main(["doctor", "--json", "--store", url, "--config", str(file)]) == 0
+        facts = json.loads(capsys.readouterr().out)["configuration"]
+        assert facts["outvoted"] == told
+        assert not told or told[0].startswith("the budget of customer 'acme' for 2")

@@ -70,9 +70,59 @@ def test_a_process_of_another_host_cannot_be_known() -> None:
     assert here._replace(host="elsewhere", boot="before").is_dead(here) is None
 
 
-def test_a_process_from_before_the_last_boot_is_dead() -> None:
+def test_a_process_of_another_boot_is_not_judged_by_its_pid() -> None:
+    """It may run on another kernel of the same host name; its lock tells (`test_liveness`)."""
     here = current()
-    assert here._replace(boot="before").is_dead(here) is True
+    assert here._replace(boot="before").is_dead(here) is None
+
+
+HERE = Owner("host", "boot", os.getpid(), 0, "space")
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "certain"),
+    [
+        pytest.param(HERE, HERE, True, id="one namespace of one kernel"),
+        pytest.param(HERE._replace(namespace="other"), HERE, False, id="another namespace"),
+        pytest.param(HERE._replace(namespace=""), HERE, False, id="an older version's"),
+        pytest.param(HERE, HERE._replace(namespace=""), False, id="no /proc here"),
+        pytest.param(
+            HERE._replace(namespace=""), HERE._replace(namespace=""), False, id="no /proc at all"
+        ),
+        pytest.param(HERE._replace(boot="other"), HERE, False, id="another kernel"),
+        pytest.param(HERE._replace(host="other"), HERE, False, id="another host"),
+        pytest.param(
+            HERE._replace(boot=""), HERE._replace(boot=""), False, id="two unknown kernels"
+        ),
+        pytest.param(
+            HERE._replace(boot="", namespace=owner.NO_NAMESPACES),
+            HERE._replace(boot="", namespace=owner.NO_NAMESPACES),
+            True,
+            id="a system without namespaces",
+        ),
+    ],
+)
+def test_a_pid_tells_only_where_it_certainly_means_the_same_process(
+    there: Owner, here: Owner, certain: bool
+) -> None:
+    assert there.shares_pids(here) is certain
+    gone = there._replace(pid=2**22 + 1)  # above every pid that a kernel gives
+    assert gone.is_dead(here) is (True if certain else None)
+
+
+def test_a_proc_of_another_namespace_makes_this_one_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its numbers are other processes: as after `unshare --pid` without a /proc of its own."""
+    monkeypatch.setattr(os, "readlink", lambda path: "1")
+    assert current().namespace == ""
+
+
+@needs_proc
+def test_the_namespace_is_that_of_pids_and_of_times() -> None:
+    kinds = [kind for kind in ("pid", "time") if os.path.exists(f"/proc/self/ns/{kind}")]
+    numbers = [os.readlink(f"/proc/self/ns/{kind}").strip("pidtme:[]") for kind in kinds]
+    assert current().namespace == ".".join(numbers)
 
 
 def test_where_start_times_are_not_told_a_living_pid_stays_uncertain(
@@ -100,7 +150,9 @@ def test_a_process_of_another_user_lives_although_it_cannot_be_signalled(
 
 
 def test_an_owner_is_read_back_from_its_text() -> None:
-    here = current()
-    assert Owner.parse(str(here)) == here
+    here = current()._replace(lock="12:34")
+    for each in (here, here._replace(namespace="", lock=""), here._replace(boot="")):
+        assert Owner.parse(str(each)) == each
+    assert Owner.parse("host boot 12 34") == Owner("host", "boot", 12, 34), "an older version's"
     with pytest.raises(ValueError, match="unpack"):
         Owner.parse("no owner")

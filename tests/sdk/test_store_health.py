@@ -93,7 +93,7 @@ def test_holds_are_told_by_their_process_and_whether_it_is_dead(
 def test_a_process_of_another_host_may_be_dead_or_not(tracker: Spendtree, path: Path) -> None:
     with tracker.call("m", input_tokens=1, max_output_tokens=1):
         with sqlite3.connect(path) as connection:
-            connection.execute("UPDATE owner SET host = 'elsewhere'")
+            connection.execute("UPDATE owner SET host = 'elsewhere', lock = ''")
         connection.close()
         (held,) = examine(str(path)).held
     assert held.dead is None

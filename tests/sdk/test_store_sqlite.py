@@ -598,9 +598,11 @@ def test_a_dead_process_loses_its_holds_whatever_its_clock_said(path: Path) -> N
         assert store.lapse_abandoned(now=50, idle=10**18) == 1
 
 
-def test_holds_of_another_host_lapse_only_when_idle(store: Store, path: Path) -> None:
+def test_holds_of_a_process_that_nobody_can_judge_lapse_only_when_idle(
+    store: Store, path: Path
+) -> None:
     hold(store, b"1" * 16)
-    sql(path, "UPDATE owner SET host = 'elsewhere'")
+    sql(path, "UPDATE owner SET host = 'elsewhere', lock = ''")
     assert store.lapse_abandoned(now=100, idle=99) == 0
     assert store.lapse_abandoned(now=101, idle=99) == 1
     settle(store, b"1" * 16)

@@ -1,5 +1,6 @@
 """`spendtree check`: what a configuration comes to, and what in it is likely not meant."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,9 +9,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 from spendtree.cli import output
+from spendtree.cli.budgets import disagreements
 from spendtree.config import locate_config
 from spendtree.config.describing import describe
 from spendtree.config.review import review
+from spendtree.store.health import examine
+from spendtree.store.sqlite import read_url
 
 ONE_LINE = 56
 """Characters of a group that is drawn on one line instead of one for each of its keys."""
@@ -23,18 +27,28 @@ def check(
             envvar="SPENDTREE_CONFIG", metavar="FILE", help="The configuration, spendtree.yaml."
         ),
     ],
+    store: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="Also compare its budgets with those that stand in this store."
+        ),
+    ] = "",
     as_json: output.JsonOption = False,
 ) -> None:
     """Check a configuration and show its settings.
 
     Defaults and what is inherited are shown too. What is allowed but likely not meant is a
-    warning. The exit code is 1 if the file is invalid, with the line that is wrong on stderr.
+    warning; so is, with --store, a budget of which the amount of another configuration holds. The
+    exit code is 1 if the file is invalid, with the line that is wrong on stderr.
     """
     config, place = locate_config(file)
     settings = describe(config)
     remarks = [(place.below(remark.path), remark.text) for remark in review(config)]
     remarks.sort(key=lambda remark: remark[0].line)
     warnings = [spot.tell(text) for spot, text in remarks]
+    if store:
+        budgets = examine(read_url(store)[0]).budgets
+        warnings += disagreements(config, budgets, time.time_ns() // 1000)
     if as_json:
         output.write_json({"settings": settings, "warnings": warnings})
     else:

@@ -103,6 +103,14 @@ class HeardStore:
         self._tell_warnings((account,), event)
         return balance
 
+    def set_budget(self, account: str, cap: int, version: int, event: Event) -> bool:
+        """Change a budget."""
+        changed = self.bare.set_budget(account, cap, version, event)
+        if changed:
+            self._tell(event)
+            self._tell_warnings((account,), event)
+        return changed
+
     def append(self, event: Event) -> bool:
         """Record an event that moves no money."""
         fresh = self.bare.append(event)

@@ -22,6 +22,7 @@ def describe(config: Config) -> Plain:
     not limited is not there, and thresholds of alerts are only those that are given.
     """
     return {
+        **_known(version=config.version and config.version.text),
         "mode": config.mode,
         "modes": {kind: config.mode_for(kind) for kind in ACCOUNT_KINDS},
         "busy_timeout_seconds": config.busy_timeout_seconds,

@@ -37,6 +37,7 @@ from spendtree.config.settings import (
     SessionSettings,
 )
 from spendtree.config.steps import STEP_NAMES
+from spendtree.config.version import Version, of_time, version
 from spendtree.errors import ConfigurationError
 
 SESSION: dict[str, Reader] = {
@@ -91,6 +92,7 @@ SECTIONS: dict[str, Reader] = {
     "prices": prices,
     "metrics": metrics,
     "alerts": alerts,
+    "version": version,
 }
 
 
@@ -110,15 +112,25 @@ def locate_config(
     if source is None:
         source = {}
     if isinstance(source, Mapping):
-        place, data = Place("", {}), source
+        place, data, dated = Place("", {}), source, None
     elif isinstance(source, (str, os.PathLike)):
+        # Its time is taken first: of a file that is written just now rather the old one.
+        dated = _time_of(os.fspath(source))
         place, data = read_document(os.fspath(source))
     else:
         raise ConfigurationError(f"config: {source!r} is neither a path nor a mapping")
-    config = Config(**section(SECTIONS)(place, data))
+    config = Config(dated=dated, **section(SECTIONS)(place, data))
     _check_policies(place, config)
     _check_plans(place, config)
     return config, place
+
+
+def _time_of(file: str) -> Version | None:
+    """Return the version that a file has which states none: when it was changed last."""
+    try:
+        return of_time(os.stat(file).st_mtime_ns, f"{file} of")
+    except OSError:  # reading it says what is wrong
+        return None
 
 
 def _check_policies(place: Place, config: Config) -> None:

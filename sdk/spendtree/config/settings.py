@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from spendtree.config.steps import DEFAULT_POLICY, Step
+from spendtree.config.version import Version
 
 Mode = Literal["record", "warn", "enforce"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -146,8 +147,14 @@ NO_PERIOD = PeriodSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that can be configured, checked. `prices` are what PriceBook takes."""
+    """Everything that can be configured, checked. `prices` are what PriceBook takes.
 
+    `version` is the one that it states, `dated` stands in where it states none: of which time it
+    is. A mapping has neither.
+    """
+
+    version: Version | None = None
+    dated: Version | None = field(default=None, compare=False)
     mode: Mode = "enforce"
     modes: Mapping[AccountKind, Mode] = field(default_factory=dict)
     busy_timeout_seconds: float = 30.0
@@ -161,6 +168,28 @@ class Config:
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     metrics: MetricsSettings = MetricsSettings()
     alerts: AlertSettings = AlertSettings()
+
+    @property
+    def order(self) -> int | None:
+        """Return where it stands among other configurations, None if it cannot be ordered."""
+        known = self.version or self.dated
+        return None if known is None else known.order
+
+    def has_same_budgets(self, other: "Config") -> bool:
+        """Tell whether both give every customer and team the same budgets."""
+        return self._amounts() == other._amounts()
+
+    @property
+    def has_budgets(self) -> bool:
+        """Tell whether it gives anybody a budget."""
+        return any(self._amounts())
+
+    def _amounts(self) -> tuple[Mapping[Any, Any], ...]:
+        own = [
+            {name: payer.budgets_usd for name, payer in payers.items() if payer.budgets_usd}
+            for payers in (self.customers, self.teams)
+        ]
+        return *own, {kind: each for kind, each in self.periods.items() if each != NO_PERIOD}
 
     def agent(self, role: str) -> AgentSettings:
         """Return the settings of a role: its own, else those of every agent ("*").

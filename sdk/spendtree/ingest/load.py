@@ -11,6 +11,7 @@ from spendtree.event import RECEIVED, Event, Kind, derived_id
 from spendtree.ingest.booking import Terms, closing
 from spendtree.ingest.convert import Converted, convert
 from spendtree.ingest.files import read_file
+from spendtree.ingest.payers import charged_to_budgets
 from spendtree.ingest.sessions import SpanSession, received, sort
 from spendtree.ingest.span import Problem, SpanRecord
 from spendtree.pricing import PriceBook
@@ -280,11 +281,15 @@ class Loader:
             self._new += self._store.load(accounts, [again])
 
     def _stamped(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return live events of which the first, and each session's, say when they are recorded.
+        """Return the events to book, charged to the budgets that stand if accounts are charged.
+
+        Of live events the first, and each session's, say when they are recorded.
 
         They are of the time when things happened; a counter that they make must know when it was
         made, or nobody would see it begin.
         """
+        if self._terms.charge:
+            events = charged_to_budgets(self._store, events)
         if not self._live:
             return events
         now = time.time_ns() // 1000

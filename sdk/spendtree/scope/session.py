@@ -17,15 +17,14 @@ from spendtree.errors import (
 from spendtree.event import LOST_THREAD, Context, Event, Kind, derived_id
 from spendtree.ids import new_id
 from spendtree.money import Money, to_usd
-from spendtree.period import day_of
 from spendtree.scope.base import Scope
 from spendtree.scope.budgets import NEVER, Budgets
 from spendtree.scope.current import current_of
 from spendtree.scope.options import OnWarning, SessionOptions, text
 from spendtree.scope.status import reason, session_status
 from spendtree.scope.telling import Telling
-from spendtree.store import owner
 from spendtree.store.locks import Lock, ProcessLock
+from spendtree.store.owner import Owner
 
 if TYPE_CHECKING:
     from spendtree.scope.agent import Agent
@@ -150,7 +149,7 @@ class Session(Scope):
         self._budgets.roll(at, self.context, self.marks_of)
         self.is_capped = self.ceiling_stands or bool(self._budgets.accounts)
         self.period_end = self._budgets.end
-        self.period_begin = 0 if self.period_end == NEVER else day_of(at)
+        self.period_begin = self._budgets.begin
         self.era += 1
         self.context = self.charged_now(self.context)
 
@@ -188,7 +187,7 @@ class Session(Scope):
             "ceiling": self._ceiling,
             "expected": self._expected,
             "auto": self._auto or None,
-            "opener": str(owner.current()),
+            "opener": str(self._tracker.store.owner()),
             "unattributed": LOST_THREAD if self.lost else None,
         }
         return {key: value for key, value in data.items() if value is not None}
@@ -221,7 +220,7 @@ class Session(Scope):
         if self._tracker.store.find(event.id, Kind.SESSION_CLOSED) is not None:
             return True
         opener = (event.data or {}).get("opener")
-        return opener is None or bool(owner.Owner.parse(opener).is_dead(owner.current()))
+        return opener is None or bool(self._tracker.store.is_dead(Owner.parse(opener)))
 
     def _close(self, error: BaseException | None) -> None:
         self.telling.look()

@@ -26,7 +26,14 @@ class Books:
         self._names = names
         self._insert = insert
 
-    def open(self, execute: Execute, account: Account, cap: int | None, marks: Marks = ()) -> None:
+    def open(
+        self,
+        execute: Execute,
+        account: Account,
+        cap: int | None,
+        marks: Marks = (),
+        version: int | None = None,
+    ) -> None:
         """Open an account that is not known yet."""
         if account.id in self._names.accounts:
             return
@@ -35,6 +42,17 @@ class Books:
         if fresh and marks:
             due = rules.warning(cap, marks).due
             execute(statements.SET_MARKS, (json.dumps(marks), due, number))
+        if fresh and version is not None:
+            execute(statements.SET_VERSION, (version, number))
+
+    def may_set(self, execute: Execute, account: str, version: int) -> bool:
+        """Note the version of a configuration; False if it is not newer than the one before."""
+        (number,) = self._names.numbers(execute, (account,))
+        (before,) = execute(statements.SELECT_VERSION, (number,)).fetchone()
+        if before is not None and version <= before:
+            return False
+        execute(statements.SET_VERSION, (version, number))
+        return True
 
     def path(self, execute: Execute, names: Sequence[str]) -> list[tuple[str, Balance]]:
         """Return the balances of some accounts."""

@@ -14,9 +14,12 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 from spendtree.errors import LedgerConflictError, StoreError, StoreUnavailableError
+from spendtree.store import owner
 from spendtree.store.circuit import PROBE_EVERY_SECONDS, Circuit
 from spendtree.store.event_loop import in_event_loop
+from spendtree.store.liveness import LifeLock
 from spendtree.store.locks import Lock, StoreBusyError, unowned
+from spendtree.store.owner import Owner
 from spendtree.store.place import check_place
 
 APPLICATION_ID = 0x53504E44  # "SPND": tells our files from other people's databases
@@ -81,6 +84,8 @@ class Database:
         """Rows written, or commits, since the last look at the WAL's size."""
         self.generation = 0
         """Grows in a forked child: what was cached about this process is then another's."""
+        self._life = LifeLock(self.path)
+        self._here: Owner | None = None
         check_place(self.path, create)
         self.write(lambda _: None)
         _watch_forks(self)
@@ -243,6 +248,20 @@ class Database:
         kind, advice = translation(error)
         return kind(f"store {self.path}: {error}; {advice}")
 
+    # Who this is.
+
+    def here(self) -> Owner:
+        """Return this process as others see it in the store; it has a lock of life from now on."""
+        here = self._here
+        if here is None:
+            here = self._here = owner.current()._replace(lock=self._life.take())
+        return here
+
+    def give_up_life(self) -> None:
+        """Give the lock of life up: nothing is held, and the store is closed."""
+        self._here = None
+        self._life.release()
+
     # Connections.
 
     def _connect(self) -> sqlite3.Connection:
@@ -372,6 +391,8 @@ class Database:
             self._cut_off = True
         self._new_locks()
         self.circuit = Circuit()
+        self._here = None
+        self._life.after_fork_in_child()
         self.generation += 1
 
 

@@ -16,9 +16,12 @@ from spendtree.errors import StoreError
 from spendtree.event import UNPRICED, UNREAD, Kind
 from spendtree.store import owner as owners
 from spendtree.store.database import APPLICATION_ID, FOREIGN, schema_steps, translation
+from spendtree.store.liveness import judged
 
 WAIT_SECONDS = 5.0
 FAULTS_SHOWN = 5
+BUDGETS_READ = 10_000
+"""The newest ones; older ones are of periods that are over."""
 
 MODELS_MAX = 1000
 """Names come from traces, too; nobody reads about more."""
@@ -27,7 +30,7 @@ MODELS_MAX = 1000
 class Held(NamedTuple):
     """Open holds of one process: how many, their pico-dollars, since when (microseconds).
 
-    `dead` is None where it cannot be known: the process is of another host.
+    `dead` is None where it cannot be known: the process is of another host, or of an older version.
     """
 
     process: str
@@ -85,6 +88,19 @@ class Doubtful(NamedTuple):
     names: tuple[str, ...]
 
 
+class Budget(NamedTuple):
+    """An account of a customer's or team's budget: whose, of which period, and its cap.
+
+    `version` is the order of the configuration that set the cap, None if it has none.
+    """
+
+    kind: str
+    name: str
+    period: str
+    cap: int | None
+    version: int | None
+
+
 class Health(NamedTuple):
     """One store's state; `faults` are what SQLite's quick check found, () if nothing.
 
@@ -103,6 +119,7 @@ class Health(NamedTuple):
     called: tuple[Called, ...] = ()
     unrecorded: tuple[Unrecorded, ...] = ()
     doubtful: tuple[Doubtful, ...] = ()
+    budgets: tuple[Budget, ...] = ()
 
 
 def examine(path: str) -> Health:
@@ -142,27 +159,45 @@ def _look(connection: sqlite3.Connection, path: str) -> Health:
         (),
         events[0] if events else 0,
         last[0] if last else 0,
-        _held(connection),
+        _held(connection, path),
         _strays(connection),
         _unpriced(connection),
         _called(connection),
         _unrecorded(connection),
         _doubtful(connection),
+        _budgets(connection),
     )
 
 
-def _held(connection: sqlite3.Connection) -> tuple[Held, ...]:
+def _held(connection: sqlite3.Connection, path: str) -> tuple[Held, ...]:
     rows = connection.execute(
-        "SELECT o.host, o.boot, o.pid, o.start, count(*), total(h.amount), min(h.at) "
-        "FROM hold h JOIN owner o ON o.no = h.owner GROUP BY o.no ORDER BY 7"
+        "SELECT o.host, o.boot, o.pid, o.start, o.namespace, o.lock, "
+        "count(*), total(h.amount), min(h.at) "
+        "FROM hold h JOIN owner o ON o.no = h.owner GROUP BY o.no ORDER BY 9"
     )
     here = owners.current()
     found = []
-    for host, boot, pid, start, holds, amount, oldest in rows:
-        dead = owners.Owner(host, boot, pid, start).is_dead(here)
-        process = f"process {pid}" if host == here.host else f"process {pid} of {host}"
-        found.append(Held(process, dead, holds, int(amount), oldest))
+    for *fields, holds, amount, oldest in rows:
+        owner = owners.Owner(*fields)
+        dead = judged(owner, path, here)
+        found.append(Held(_named(owner, here), dead, holds, int(amount), oldest))
     return tuple(found)
+
+
+def _named(owner: owners.Owner, here: owners.Owner) -> str:
+    if owner.host != here.host:
+        return f"process {owner.pid} of {owner.host}"
+    other = "" if owner.shares_pids(here) else " of another PID namespace"
+    return f"process {owner.pid}{other}"
+
+
+def _budgets(connection: sqlite3.Connection) -> tuple[Budget, ...]:
+    rows = connection.execute(
+        "SELECT kind, customer || team, period, cap, version FROM account "
+        "WHERE kind IN ('customer', 'team') ORDER BY no DESC LIMIT ?",
+        (BUDGETS_READ,),
+    )
+    return tuple(Budget(*row) for row in rows)
 
 
 def _strays(connection: sqlite3.Connection) -> tuple[Stray, ...]:

@@ -26,6 +26,7 @@ from spendtree.store.changes import (
 )
 from spendtree.store.locks import unowned
 from spendtree.store.memory_reading import ENDINGS, Hold, MemoryReading
+from spendtree.store.owner import Owner, current
 from spendtree.store.protocol import (
     NO_MARKS,
     Marks,
@@ -76,12 +77,18 @@ class MemoryStore(MemoryReading):
             return Opened(event, True)
 
     def open_accounts(
-        self, accounts: Sequence[tuple[Account, int | None]], marks: Mapping[str, Marks] = NO_MARKS
+        self,
+        accounts: Sequence[tuple[Account, int | None]],
+        marks: Mapping[str, Marks] = NO_MARKS,
+        *,
+        version: int | None = None,
     ) -> None:
         """Open accounts that no event opens."""
         self._check_process()
         with unowned(self._lock):
             for account, cap in accounts:
+                if account.id not in self._accounts:
+                    self._versions[account.id] = version
                 self._open(account, cap, marks.get(account.id, ()))
 
     def release(self, reservation: Reservation, event: Event) -> bool:
@@ -218,6 +225,21 @@ class MemoryStore(MemoryReading):
                 self._record(event)
             return self._balance(account)
 
+    def set_budget(self, account: str, cap: int, version: int, event: Event) -> bool:
+        """Change a budget's cap to that of a newer configuration."""
+        self._check_process()
+        with unowned(self._lock):
+            path = self._path((account,))
+            before = self._versions.get(account)
+            if before is not None and version <= before:
+                return False
+            self._versions[account] = version
+            if path[0][1].cap == cap:
+                return False
+            self._write(path, recapped(path, account, cap), event)
+            self._record(event)
+            return True
+
     def take_warnings(self, session: str, accounts: Collection[str]) -> list[Crossing]:
         """Answer the warnings that nobody took before."""
         self._check_process()
@@ -259,6 +281,14 @@ class MemoryStore(MemoryReading):
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
         """Answer 0: the owner of every hold is this process, and it lives."""
         return 0
+
+    def owner(self) -> Owner:
+        """Return this process."""
+        return current()
+
+    def is_dead(self, owner: Owner) -> bool | None:
+        """Tell whether a process has ended; None if that cannot be known from here."""
+        return owner.is_dead(current())
 
     def prune(self, before: int, *, dry_run: bool = False) -> Pruned:
         """Do nothing: this store is gone with its process, before anything in it is old."""

@@ -10,7 +10,7 @@ from spendtree.errors import StoreError
 from spendtree.event import SETTLED, Context, Event, Kind, Request
 from spendtree.store import sums
 from spendtree.store.locks import Lock, unowned
-from spendtree.store.protocol import START, Cursor, Page, Reservation, Totals
+from spendtree.store.protocol import START, Cursor, Page, Reservation, Standing, Totals
 
 ENDINGS = (*SETTLED, Kind.LAPSE)
 
@@ -40,6 +40,8 @@ class MemoryReading:
         self._known: dict[tuple[bytes, int], int] = {}
         """The places of all other events."""
         self._reservations: dict[bytes, Reservation] = {}
+        self._versions: dict[str, int | None] = {}
+        """By account of a customer or team, the order of the configuration that set its cap."""
         self._warnings: list[tuple[str, Crossing]] = []
         """Those that nobody took yet, by the session that caused them."""
 
@@ -60,6 +62,17 @@ class MemoryReading:
         with unowned(self._lock):
             known = [id for id in ids if id in self._accounts]
             return [(self._accounts[id], self._balances[id]) for id in known]
+
+    def standing(self, ids: Collection[str]) -> dict[str, Standing]:
+        """Return those of some accounts that are open."""
+        self._check_process()
+        with unowned(self._lock):
+            known = [id for id in ids if id in self._accounts]
+            return {id: Standing(self._balances[id].cap, self._versions.get(id)) for id in known}
+
+    def newest_budget(self) -> int:
+        """Return how many accounts customers and teams have."""
+        return len(self._versions)
 
     def open_holds(self) -> int:
         """Count the holds that have not ended."""

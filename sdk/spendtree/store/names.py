@@ -10,12 +10,16 @@ from typing import Any, TypeVar
 
 from spendtree.errors import StoreError
 from spendtree.event import Context, Request
-from spendtree.store import owner
 from spendtree.store.database import Database
 from spendtree.store.text import storable
 
 Execute = Callable[..., Any]
 Name = TypeVar("Name")
+
+FIND_OWNER = (
+    "SELECT no FROM owner WHERE host=? AND boot=? AND pid=? AND start=? AND namespace=? AND lock=?"
+)
+INSERT_OWNER = "INSERT INTO owner (host, boot, pid, start, namespace, lock) VALUES (?,?,?,?,?,?)"
 
 KEPT = 50_000
 """Names remembered per kind; a program of a million sessions must not remember them all."""
@@ -77,12 +81,12 @@ class Names:
         known = self._owners.get(generation)
         if known is not None:
             return known
-        here = owner.current()
-        find = "SELECT no FROM owner WHERE host=? AND boot=? AND pid=? AND start=?"
-        row = execute(find, here).fetchone()
+        # Its lock of life is had before this commits: nobody sees the row without it.
+        here = self._database.here()
+        row = execute(FIND_OWNER, here).fetchone()
         if row is None:
-            execute("INSERT INTO owner (host, boot, pid, start) VALUES (?,?,?,?)", here)
-            row = execute(find, here).fetchone()
+            execute(INSERT_OWNER, here)
+            row = execute(FIND_OWNER, here).fetchone()
         return self._remember(self._owners, generation, row[0])
 
     def known_owner(self) -> int | None:

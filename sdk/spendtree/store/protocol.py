@@ -10,6 +10,7 @@ from typing import NamedTuple, NewType, Protocol
 
 from spendtree.account import Account, Balance, Crossing, Denial, Grant
 from spendtree.event import Context, Event, Request
+from spendtree.store.owner import Owner
 from spendtree.usage import Units
 
 Cursor = NewType("Cursor", str)
@@ -104,6 +105,13 @@ class Pruned(NamedTuple):
     longest_stall_us: int = 0
 
 
+class Standing(NamedTuple):
+    """The cap of an account that is open, and the order of the configuration that set it."""
+
+    cap: int | None
+    version: int | None
+
+
 class Store(Protocol):
     """A place for accounts, holds and events, safe for many threads."""
 
@@ -134,9 +142,16 @@ class Store(Protocol):
         """
 
     def open_accounts(
-        self, accounts: Sequence[tuple[Account, int | None]], marks: Mapping[str, Marks] = NO_MARKS
+        self,
+        accounts: Sequence[tuple[Account, int | None]],
+        marks: Mapping[str, Marks] = NO_MARKS,
+        *,
+        version: int | None = None,
     ) -> None:
-        """Open accounts that no event opens: the budgets of a new period."""
+        """Open accounts that no event opens: the budgets of a new period.
+
+        `version` is the order of the configuration that says their caps, None if it has none.
+        """
 
     def release(self, reservation: Reservation, event: Event) -> bool:
         """Record the end of a run (the event's id) and give back what it reserved."""
@@ -182,6 +197,14 @@ class Store(Protocol):
     def set_cap(self, id: bytes, account: str, cap: int | None, event: Event) -> Balance:
         """Change an account's cap, also below what is spent; answer its balance."""
 
+    def set_budget(self, account: str, cap: int, version: int, event: Event) -> bool:
+        """Change the cap of a budget, and record the event, if a newer configuration says so.
+
+        That is where the account's cap was set by an older `version`, or by one without any. Tell
+        whether the cap was changed; where it was the same, the account is of this version from now
+        on.
+        """
+
     def take_warnings(self, session: str, accounts: Collection[str]) -> list[Crossing]:
         """Answer the warnings that nobody took before: each is told once.
 
@@ -201,7 +224,20 @@ class Store(Protocol):
         """
 
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
-        """Lapse holds of dead processes of this host, and of other hosts after `idle` us."""
+        """Lapse holds of processes that have ended, and give back what their runs reserved.
+
+        Of a process that nobody can judge (see `is_dead`), those that are older than `idle`
+        microseconds.
+        """
+
+    def owner(self) -> Owner:
+        """Return this process, in the form in which others can ask whether it lives."""
+
+    def is_dead(self, owner: Owner) -> bool | None:
+        """Tell whether a process has ended, None if that cannot be known from here.
+
+        Never by the pid of another PID namespace, kernel or host.
+        """
 
     def prune(self, before: int, *, dry_run: bool = False) -> Pruned:
         """Roll up what is older than `before` (microseconds); every figure stays the same.
@@ -227,6 +263,15 @@ class Store(Protocol):
 
     def accounts_named(self, ids: Collection[str]) -> list[tuple[Account, Balance]]:
         """Return the accounts of these ids, in no order; ids that are not known are left out."""
+
+    def standing(self, ids: Collection[str]) -> dict[str, Standing]:
+        """Return those of a few accounts that are open, whoever opened them, by id."""
+
+    def newest_budget(self) -> int:
+        """Return a number that grows with each account of a customer or team; 0: there is none.
+
+        A quick look: it tells a process whether others have opened budgets that it does not know.
+        """
 
     def open_holds(self) -> int:
         """Count the holds that have not ended."""

@@ -11,7 +11,7 @@ from spendtree.event import Context, Event, Kind, Request
 from spendtree.store.books import to_balance
 from spendtree.store.database import Database
 from spendtree.store.names import Execute, Readings
-from spendtree.store.protocol import START, Cursor, Page, Totals
+from spendtree.store.protocol import START, Cursor, Page, Standing, Totals
 from spendtree.store.rollups import ROLLED
 from spendtree.store.rows import SELECT_EVENT, to_events
 from spendtree.store.statements import BALANCE_COLUMNS
@@ -43,6 +43,8 @@ WHERE kind IN (5,6,7,9) AND data IS NOT NULL
   AND (instr(data, '"units":') OR instr(data, '"marks":'))
 """
 
+
+NEWEST_BUDGET = "SELECT no FROM account WHERE kind IN ('customer', 'team') ORDER BY no DESC LIMIT 1"
 
 EPOCH = "SELECT coalesce(max(epoch), 0) FROM pruning"
 MOVED = "SELECT 1 FROM pruning WHERE epoch > ?1 AND low <= ?2 AND ?2 < high LIMIT 1"
@@ -171,6 +173,20 @@ class Reading:
             )
             found += [(Account(*row[:7]), to_balance(row[7:])) for row in rows]
         return found
+
+    def standing(self, ids: Collection[str]) -> dict[str, Standing]:
+        """Return the caps of those of some accounts that are open, and who set them."""
+        names = {storable(id): id for id in ids}
+        rows = self._database.query(
+            f"SELECT id, cap, version FROM account WHERE id IN ({','.join('?' * len(names))})",
+            tuple(names),
+        )
+        return {names[row[0]]: Standing(*row[1:]) for row in rows}
+
+    def newest_budget(self) -> int:
+        """Return the number of the newest account of a customer or team."""
+        rows = self._database.query(NEWEST_BUDGET)
+        return rows[0][0] if rows else 0
 
     def open_holds(self) -> int:
         """Count the holds that have not ended."""

@@ -14,12 +14,13 @@ from spendtree.account import Account, Denial, Grant
 from spendtree.errors import LedgerConflictError, PrunedError, StoreError
 from spendtree.event import SETTLED, Context, Event, Kind, Request
 from spendtree.money import PICO_MAX
-from spendtree.store import owner as owners
 from spendtree.store import statements
 from spendtree.store.changes import Charging, charged, charging, is_cost, lapsing
 from spendtree.store.database import FOREIGN, Database
+from spendtree.store.liveness import judged
 from spendtree.store.locks import unowned
 from spendtree.store.names import Execute, Readings
+from spendtree.store.owner import Owner, current
 from spendtree.store.protocol import Pruned, Reservation, Settlement
 from spendtree.store.pruning import Pruning
 from spendtree.store.reading import pruned_before
@@ -28,7 +29,12 @@ from spendtree.store.sqlite_accounts import AccountVerbs
 from spendtree.store.text import minute, storable
 
 SYNCHRONOUS = ("normal", "full")
+OWNS = (
+    "SELECT 1 FROM hold WHERE owner=?1 UNION ALL SELECT 1 FROM reservation WHERE owner=?1 LIMIT 1"
+)
 FOREVER = 2**63 - 1
+ENDED = "its process ended before the call did"
+UNSEEN = "its process cannot be seen from here, and the call is open for too long"
 
 
 class SqliteStore(AccountVerbs):
@@ -212,19 +218,25 @@ class SqliteStore(AccountVerbs):
         return len(fresh)
 
     def lapse_abandoned(self, *, now: int, idle: int) -> int:
-        """Lapse holds of dead processes of this host, and of other hosts after `idle` us."""
+        """Lapse holds of dead processes, and of those that nobody can judge after `idle` us."""
         owned = self._database.query(
-            "SELECT no, host, boot, pid, start FROM owner WHERE no IN "
+            "SELECT no, host, boot, pid, start, namespace, lock FROM owner WHERE no IN "
             "(SELECT owner FROM hold UNION SELECT owner FROM reservation)"
         )
-        here = owners.current()
         lapsed = 0
-        for number, *rest in owned:
-            dead = owners.Owner(*rest).is_dead(here)
-            if dead is not False:
-                before = FOREVER if dead else now - idle
-                lapsed += self._lapse_of(number, before, now)
+        for number, *fields in owned:
+            owner = Owner(*fields)
+            if self.is_dead(owner) is not False:
+                lapsed += self._lapse_of(number, owner, now, idle)
         return lapsed
+
+    def owner(self) -> Owner:
+        """Return this process, as others judge it."""
+        return self._database.here()
+
+    def is_dead(self, owner: Owner) -> bool | None:
+        """Tell whether a process has ended: by its pid, else by its lock of life."""
+        return judged(owner, self._database.path, current())
 
     def prune(self, before: int, *, dry_run: bool = False) -> Pruned:
         """Roll up what is older than `before`, and give the space back."""
@@ -233,7 +245,25 @@ class SqliteStore(AccountVerbs):
 
     def close(self) -> None:
         """Close the file; it opens again on use, also as another copy of the store."""
-        self._database.close(self._forget_all)
+        holds = self._holds_money()
+
+        def forget() -> None:
+            # Under the locks: no other thread makes a hold between this and the next opening.
+            if not holds and not self._granted:
+                self._database.give_up_life()
+            self._forget_all()
+
+        self._database.close(forget)
+
+    def _holds_money(self) -> bool:
+        """Tell whether this process has something in the store that a dead one would lose."""
+        number = self._names.known_owner()
+        if number is None:
+            return False
+        try:
+            return bool(self._database.query(OWNS, (number,)))
+        except StoreError:
+            return True
 
     def _forget_all(self) -> None:
         self._names.forget_all()
@@ -345,11 +375,17 @@ class SqliteStore(AccountVerbs):
         found = execute("SELECT 1 FROM pruned WHERE session=? AND seq>=?", names).fetchone()
         return found is not None
 
-    def _lapse_of(self, owner: int, before: int, now: int) -> int:
+    def _lapse_of(self, number: int, owner: Owner, now: int, idle: int) -> int:
         def verb(execute: Execute) -> int:
+            # Judged again in here, where nobody can make a hold: a process that had closed the
+            # store may have opened it again just now.
+            dead = self.is_dead(owner)
+            if dead is False:
+                return 0
+            before, why = (FOREVER, ENDED) if dead else (now - idle, UNSEEN)
             rows = execute(
                 "SELECT id, context, request, amount, at FROM hold WHERE owner=? AND at < ?",
-                (owner, before),
+                (number, before),
             ).fetchall()
             for id, context_number, request_number, amount, at in rows:
                 context = self.context(context_number)
@@ -359,10 +395,9 @@ class SqliteStore(AccountVerbs):
                 event = Event(
                     0, Kind.LAPSE, ended, id, context, request, status="lapsed", started=at
                 )
-                reason = {"reason": "its process ended before the call did"}
-                self._lapse(execute, amount, event._replace(data=reason))
-            if before == FOREVER:
-                self._release_all(execute, owner)
+                self._lapse(execute, amount, event._replace(data={"reason": why}))
+            if dead:
+                self._release_all(execute, number)
             return len(rows)
 
         return self._verb(verb)

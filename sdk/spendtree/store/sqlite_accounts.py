@@ -57,13 +57,17 @@ class AccountVerbs(Reading):
             return Opened(event, False, refused.denial)
 
     def open_accounts(
-        self, accounts: Sequence[tuple[Account, int | None]], marks: Mapping[str, Marks] = NO_MARKS
+        self,
+        accounts: Sequence[tuple[Account, int | None]],
+        marks: Mapping[str, Marks] = NO_MARKS,
+        *,
+        version: int | None = None,
     ) -> None:
         """Open accounts that no event opens."""
 
         def verb(execute: Execute) -> None:
             for account, cap in accounts:
-                self._books.open(execute, account, cap, marks.get(account.id, ()))
+                self._books.open(execute, account, cap, marks.get(account.id, ()), version)
 
         names = self._names
         if names.fresh or any(account.id not in names.accounts for account, _ in accounts):
@@ -107,6 +111,21 @@ class AccountVerbs(Reading):
                 self._books.write(execute, path, recapped(path, account, cap), event)
                 self._insert(execute, event)
             return dict(self._books.path(execute, names))[account]
+
+        return self._verb(verb)
+
+    def set_budget(self, account: str, cap: int, version: int, event: Event) -> bool:
+        """Change a budget's cap to that of a newer configuration."""
+
+        def verb(execute: Execute) -> bool:
+            if not self._books.may_set(execute, account, version):
+                return False
+            path = self._books.path(execute, (account,))
+            if path[0][1].cap == cap:
+                return False
+            self._books.write(execute, path, recapped(path, account, cap), event)
+            self._insert(execute, event)
+            return True
 
         return self._verb(verb)
 

@@ -20,6 +20,8 @@ UPDATE_BALANCE = (
     "UPDATE account SET cap=?, spent=?, presumed=?, held=?, reserved=?, standing=?, passed=?, "
     "warn_next=? WHERE no=?"
 )
+SET_VERSION = "UPDATE account SET version=? WHERE no=?"
+SELECT_VERSION = "SELECT version FROM account WHERE no=?"
 SET_MARKS = "UPDATE account SET marks=?, warn_next=? WHERE no=?"
 INSERT_WARNING = "INSERT INTO warning (session, account, mark, cap, used) VALUES (?,?,?,?,?)"
 

@@ -62,7 +62,7 @@ def examine(store: str, config: Path | None, module: str) -> list[Section]:
         stored,
         *([] if health is None else [recorded.look(health), exporter(store)]),
         prices(config, health),
-        configuration(config),
+        configuration(config, health),
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spendtree.cli import output
+from spendtree.cli.budgets import disagreements
 from spendtree.cli.doctor.finding import Section
 from spendtree.config import Config, locate_config
 from spendtree.config.review import default_limit, held_window, review
@@ -81,8 +82,8 @@ def _limits(section: Section, config: Config, called: Sequence[Called]) -> None:
         )
 
 
-def configuration(file: Path | None) -> Section:
-    """Look at the configuration, as `spendtree check` does."""
+def configuration(file: Path | None, health: Health | None = None) -> Section:
+    """Look at the configuration, as `spendtree check` does, and at the budgets that stand."""
     section = Section(name="configuration", title="Configuration")
     section.facts = {"file": None if file is None else str(file), "warnings": []}
     if file is None:
@@ -98,6 +99,12 @@ def configuration(file: Path | None) -> Section:
     section.ok(f"{file} is valid, mode {config.mode}")
     for remark in remarks:
         section.warn(remark, f"see `spendtree check {file}`")
+    outvoted = (
+        [] if health is None else disagreements(config, health.budgets, time.time_ns() // 1000)
+    )
+    section.facts["outvoted"] = outvoted
+    for text in outvoted:
+        section.warn(text, f"raise `version` in {file} if its amount is the one to hold")
     return section
 
 
