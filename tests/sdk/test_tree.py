@@ -319,7 +319,8 @@ def store_sums(events: list[Event]) -> Sums:
     columns = zip(*(row[1:-2] for row in rows), strict=True)
     summed = [reduce(add, column) for column in columns]
     denied = sum(event.kind == Kind.DENIED for event in events)
-    calls, failed, lapsed, unpriced, *rest = summed or [*[0] * 12, NO_UNITS]
+    none: list[Any] = [*[0] * 12, NO_UNITS]
+    calls, failed, lapsed, unpriced, *rest = summed or none
     return Sums(calls, failed, lapsed, unpriced, denied, *rest)
 
 
