@@ -128,12 +128,11 @@ def _other(usage: Mapping[str, Any], body: Mapping[str, Any]) -> Usage | None:
     )
     if not _are_counts(counts):
         return None
-    written = counts[3]
-    lifetimes = _fields(usage.get("cache_creation"))
-    if written and lifetimes:
-        return None
-    if lifetimes and any(lifetimes.values()):
-        return None
+    lifetimes = usage.get("cache_creation")
+    if lifetimes is not None:
+        split = _fields(lifetimes)
+        if split is None or any(split.values()):
+            return None
     return Usage(*counts)
 
 
