@@ -31,6 +31,9 @@ SEEDS ?= 1000
 MINUTES ?= 10
 PROMETHEUS ?=
 
+# Anything but nothing has `make soak` attack the exporter while it is scraped.
+HOSTILE ?=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo stack test lowest test-render check bench chaos soak facts fmt clean
 
@@ -67,8 +70,8 @@ bench: setup $(STAMPS)/programs ## measure speed and size (JSON=file also writes
 chaos: setup ## spend one budget from 200 agents while calls fail and processes die (SEEDS=1000)
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
 
-soak: setup $(STAMPS)/programs ## let Prometheus scrape a busy exporter (MINUTES=10 PROMETHEUS=paths)
-	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(PROMETHEUS)
+soak: setup $(STAMPS)/programs ## let Prometheus scrape a busy exporter (MINUTES=10 HOSTILE=1 PROMETHEUS=paths)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(HOSTILE),--hostile) $(PROMETHEUS)
 
 facts: setup ## make the table of models' largest outputs anew, from public lists (needs the network)
 	$(BIN)/python -m facts

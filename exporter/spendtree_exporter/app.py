@@ -27,10 +27,12 @@ from spendtree_exporter.layout import HEADERS
 from spendtree_exporter.lock import lock_path
 from spendtree_exporter.negotiate import format_for, wants_gzip
 from spendtree_exporter.otlp import TRACES, Receiver
+from spendtree_exporter.otlp_limits import Limits
 from spendtree_exporter.own import VERSION
 from spendtree_exporter.queries import Queries
 from spendtree_exporter.render import Own
 from spendtree_exporter.scrape import Scrapes
+from spendtree_exporter.set_aside import SetAside
 from spendtree_exporter.tokens import Tokens
 from spendtree_exporter.watch import Reloads
 
@@ -50,15 +52,16 @@ def create_app(
     charge: bool = False,
     tokens: Tokens | None = None,
     reloads: Reloads | None = None,
+    receive_limits: Limits | None = None,
 ) -> Starlette:
     """Return the exporter of a store: metrics at `telemetry_path`, health, API and pages.
 
     It follows the store while it runs; `fold` is an empty Fold with other limits than usual. The
     store stays the caller's, who closes it afterwards. `state.follower` is the Follower, which
     keeps its state over restarts in `state_file`. With prices to `receive` by, spans are taken at
-    `/v1/traces`, and wait for the rest of their trace as `patience` says; `tokens` are asked for
-    there, and only with `charge` are the accounts of sessions charged that spans name. `reloads`
-    tells whether files that were read again are in force.
+    `/v1/traces` within `receive_limits`, and wait for the rest of their trace as `patience` says;
+    `tokens` are asked for there, and only with `charge` are the accounts of sessions charged that
+    spans name. `reloads` tells whether files that were read again are in force.
     """
     follower = Follower(store, fold=fold, state_file=state_file)
     queries = Queries(store)
@@ -68,7 +71,7 @@ def create_app(
         session_idle_seconds=session_idle_seconds,
         when_writer=gatherer.take_up if gatherer else lambda: None,
     )
-    receiver = Receiver(gatherer, keeper, tokens)
+    receiver = Receiver(gatherer, keeper, tokens, receive_limits)
     doors = _Doors(follower, keeper, receiver, telemetry_path, reloads or Reloads())
     routes = [
         Route(telemetry_path, doors.metrics),
@@ -92,7 +95,10 @@ def _gatherer(
 ) -> Gatherer:
     beside = lock_path(store.url)
     journal = Journal(f"{beside}-spans") if beside else None
-    return Gatherer(store, prices, patience=patience, journal=journal, charge=charge)
+    aside = SetAside(f"{beside}-spans.set-aside" if beside else "")
+    return Gatherer(
+        store, prices, patience=patience, journal=journal, charge=charge, set_aside=aside
+    )
 
 
 class _Doors:

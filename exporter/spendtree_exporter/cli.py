@@ -4,6 +4,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -21,11 +22,13 @@ from spendtree.pricing import PriceBook
 from spendtree.store import DEFAULT_URL, open_store
 from spendtree_exporter import snapshot
 from spendtree_exporter.app import create_app
+from spendtree_exporter.connections import CONNECTIONS_MAX
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.hosts import host_names
 from spendtree_exporter.lock import lock_path
 from spendtree_exporter.logs import log_to_stderr
-from spendtree_exporter.otlp import TRACES, check_installed
+from spendtree_exporter.otlp import TRACES
+from spendtree_exporter.otlp_limits import Limits
 from spendtree_exporter.own import VERSION
 from spendtree_exporter.reload import reloading
 from spendtree_exporter.security import Security
@@ -42,6 +45,10 @@ _RESERVED_BELOW = ("/-/", "/sessions/", "/api/")
 
 _NO_PART_OF_A_PATH = ("{", "}", "?", "#", "//")
 """What would be a pattern, a query, a fragment, or another host's name in a link."""
+
+_SWITCH_SECONDS = 0.001
+"""After which a thread that computes lets others run: a scrape asks for its turn some twenty times,
+and received spans may keep two other threads busy."""
 
 _SETTLE_SECONDS = 3600.0
 """Longer than reading the largest log takes."""
@@ -60,18 +67,20 @@ class _LogFormat(StrEnum):
 
 
 class _Access(NamedTuple):
-    """Who is let in: the files that say so, and the names that are answered to."""
+    """Who is let in: the files that say so, the names that are answered to, and how many."""
 
     web_config: Path | None
     allowed_hosts: Sequence[str]
     token_file: Path | None
+    connections: int
 
 
 class _Spans(NamedTuple):
-    """Whether spans are received, and whether they are charged."""
+    """Whether spans are received, whether they are charged, and how many at once."""
 
     receive: bool
     charge: bool
+    limits: Limits
 
 
 def _version(wanted: bool) -> None:
@@ -158,6 +167,31 @@ def export(
             show_default=True,
         ),
     ] = False,
+    most_connections: Annotated[
+        int,
+        typer.Option(
+            "--web.max-connections",
+            min=4,
+            help="Connections at once, half of them of one address; the one that waits makes room.",
+        ),
+    ] = CONNECTIONS_MAX,
+    body_bytes: Annotated[
+        int,
+        typer.Option(
+            "--otlp.max-body-bytes", min=1, help="Bytes of a request to /v1/traces, as sent."
+        ),
+    ] = Limits().body_bytes,
+    unpacked_bytes: Annotated[
+        int,
+        typer.Option(
+            "--otlp.max-unpacked-bytes",
+            min=1,
+            help="The same after gzip; it is in memory while it is read.",
+        ),
+    ] = Limits().unpacked_bytes,
+    spans: Annotated[
+        int, typer.Option("--otlp.max-spans", min=1, help="Spans of a request to /v1/traces.")
+    ] = Limits().spans,
     level: Annotated[
         _Level, typer.Option("--log.level", help="Least severe message that is logged.")
     ] = _Level.info,
@@ -171,6 +205,7 @@ def export(
 ) -> None:
     """Follow a Spendtree store and serve its figures to Prometheus."""
     log_to_stderr(level, log_format.value)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Until the server listens to them: a signal then is no failure either.
         signal.signal(number, _end)
@@ -181,8 +216,8 @@ def export(
             _state_file(store, state_file),
             listen_address,
             telemetry_path,
-            _Access(web_config, allowed_hosts or (), token_file),
-            _Spans(receive, charge),
+            _Access(web_config, allowed_hosts or (), token_file, most_connections),
+            _Spans(receive, charge, _limits(body_bytes, unpacked_bytes, spans)),
         )
     except (SpendtreeError, OSError) as error:
         typer.echo(f"spendtree-exporter: {error}", err=True)
@@ -204,9 +239,7 @@ def _run(
     security = access.web_config and Security(access.web_config, reloads=reloads)
     tokens = access.token_file and Tokens(access.token_file, reloads=reloads)
     tls = security.tls if security else None
-    if spans.receive:
-        check_installed()
-    elif tokens or spans.charge:
+    if not spans.receive and (tokens or spans.charge):
         raise ConfigurationError(
             "--otlp.token-file and --otlp.charge need --web.enable-otlp-receiver: nothing is "
             "received without it"
@@ -224,6 +257,7 @@ def _run(
             charge=spans.charge,
             tokens=tokens or None,
             reloads=reloads,
+            receive_limits=spans.limits,
         )
         dated = catalogue_figures(PriceBook().catalogue_timestamp)
         app.state.follower.configured = {**dated, **settings.figures}
@@ -237,8 +271,18 @@ def _run(
             _spare_the_collector(app.state.follower)
             own = (TRACES,) if tokens else ()
             guarded = security.guard(app, except_for=own) if security else app
-            serve_on(guarded, sockets, tls, hosts=hosts)
+            serve_on(guarded, sockets, tls, hosts=hosts, connections=access.connections)
         log.info("stopped")
+
+
+def _limits(body_bytes: int, unpacked_bytes: int, spans: int) -> Limits:
+    """Return the limits of a request; of bodies that wait, three have room, as by default."""
+    return Limits(
+        body_bytes=body_bytes,
+        unpacked_bytes=unpacked_bytes,
+        spans=spans,
+        waiting_bytes=3 * body_bytes,
+    )
 
 
 def _state_file(url: str, wanted: str | None) -> Path | None:

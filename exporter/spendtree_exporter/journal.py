@@ -7,8 +7,9 @@ twice is harmless, since what is delivered twice counts once. No HTTP here, noth
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields
 from decimal import Decimal
 from glob import escape
 from pathlib import Path
@@ -21,6 +22,15 @@ SEGMENT_BYTES = 1 * 2**20
 """A file that is longer is closed, and goes as soon as all that is in it is booked."""
 
 SEGMENT_SECONDS = 30.0
+
+LINE_SPANS = 256
+"""Of a request stand in one line: while a line is made or read, no other thread runs."""
+
+LINE_BYTES = 32 * 2**20
+"""Longer than any line that was written; it is read past in pieces and set aside."""
+
+Damaged = Callable[[str, bytes], None]
+"""Called with what is wrong with a line, and the line or its beginning."""
 
 
 class Journal:
@@ -43,15 +53,17 @@ class Journal:
         """Keep the spans of one request. Raises OSError, and then none of them is kept."""
         if self._file < 0:
             self._open(now)
-        line = json.dumps([_told(span) for span in spans], default=_plain).encode() + b"\n"
-        size = os.lseek(self._file, 0, os.SEEK_END)
+        size = written = os.lseek(self._file, 0, os.SEEK_END)
         try:
-            if os.write(self._file, line) != len(line):
-                raise OSError(f"{self._current}: no room for {len(line)} bytes")
+            for first in range(0, len(spans), LINE_SPANS):
+                line = _line(spans[first : first + LINE_SPANS])
+                if os.write(self._file, line) != len(line):
+                    raise OSError(f"{self._current}: no room for {len(line)} bytes")
+                written += len(line)
         except OSError:
             os.ftruncate(self._file, size)
             raise
-        if size + len(line) >= SEGMENT_BYTES or now >= self._since + SEGMENT_SECONDS:
+        if written >= SEGMENT_BYTES or now >= self._since + SEGMENT_SECONDS:
             self._close(now)
 
     def settle(self, unbooked_since: float | None) -> None:
@@ -63,11 +75,23 @@ class Journal:
                 path.unlink(missing_ok=True)
                 del self._closed[path]
 
-    def left(self) -> list[list[SpanRecord]]:
-        """Return the spans that an earlier exporter has left, by request."""
+    def left(self, damaged: Damaged | None = None) -> list[list[SpanRecord]]:
+        """Return the spans that an earlier exporter has left, line by line.
+
+        What cannot be read of a line costs nothing but itself, and `damaged` hears of it. A file
+        that cannot be read at all stays where it is.
+        """
+        damaged = damaged or (lambda _reason, _line: None)
         known = {*self._closed, self._current}
-        self._found = sorted(set(self._left()) - known, key=_number)
-        return [spans for path in self._found for spans in _read(path)]
+        self._found, found = [], []
+        for path in sorted(set(self._left()) - known, key=_number):
+            try:
+                found += list(_read(path, damaged))
+            except OSError as error:
+                damaged(f"{path} cannot be read: {error.strerror or error}", b"")
+            else:
+                self._found.append(path)
+        return found
 
     def taken_up(self, now: float) -> None:
         """Have what was left go once it is booked; all of it was taken before now."""
@@ -91,30 +115,69 @@ class Journal:
         self._closed[self._current] = now
 
 
+TEXTS = (
+    "trace_id",
+    "span_id",
+    *(field.name for field in fields(SpanRecord) if isinstance(field.default, str)),
+)
+"""The fields of a span that are texts."""
+
+
 def _number(path: Path) -> int:
     suffix = path.suffix.removeprefix(".")
     return int(suffix) if suffix.isdecimal() else 0
 
 
-def _read(path: Path) -> Iterator[list[SpanRecord]]:
-    """Yield the lines of a file; the last one may be torn, and was then never answered."""
-    for line in path.read_bytes().splitlines():
+def _read(path: Path, damaged: Damaged) -> Iterator[list[SpanRecord]]:
+    """Yield what each line holds. Raises OSError for what is no file, or cannot be read."""
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a file")
+    with path.open("rb") as file:
+        while line := file.readline(LINE_BYTES):
+            if not line.endswith(b"\n"):
+                whole = len(line)
+                while (rest := file.readline(LINE_BYTES)) and whole >= LINE_BYTES:
+                    whole += len(rest)
+                    if rest.endswith(b"\n"):
+                        break
+                damaged(f"{path}: a line of {whole} bytes is too long or was cut off", line)
+                continue
+            yield list(_spans(path, line, damaged))
+
+
+def _spans(path: Path, line: bytes, damaged: Damaged) -> Iterator[SpanRecord]:
+    try:
+        told = json.loads(line)
+        if not isinstance(told, list):
+            raise TypeError("it is not a list")
+    except (ValueError, TypeError, RecursionError) as error:
+        damaged(f"{path}: a line cannot be read: {error}", line)
+        return
+    for each in told:
         try:
-            spans = [_span(told) for told in json.loads(line)]
-        except (ValueError, TypeError, KeyError):
-            continue
-        yield spans
+            yield _span(each)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            damaged(f"{path}: a span cannot be read: {error!r}", json.dumps(each).encode())
 
 
-def _told(span: SpanRecord) -> dict[str, Any]:
+def _line(spans: Sequence[SpanRecord]) -> bytes:
+    return json.dumps([told(span) for span in spans], default=plain).encode() + b"\n"
+
+
+def told(span: SpanRecord) -> dict[str, Any]:
+    """Return a span as a line has it, but for its usage and cost: see `plain`."""
     return {name: getattr(span, name) for name in SpanRecord.__slots__}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what JSON has no form of in a form that it has."""
     return asdict(value) if isinstance(value, Usage) else str(value)
 
 
 def _span(told: dict[str, Any]) -> SpanRecord:
+    texts = (told[name] for name in TEXTS)
+    if not all(isinstance(value, str) for value in texts):
+        raise TypeError("a text is something else")
     usage, cost = told.pop("usage"), told.pop("reported_cost")
     return SpanRecord(
         **told,

@@ -5,31 +5,22 @@ read of a request is told as partial success, what must not be sent again is a 4
 503. What spans become is decided in `spendtree.ingest`, when they are booked in `gather`.
 """
 
-import importlib.util
 import json
-import zlib
-from collections.abc import Mapping
-from gzip import GzipFile
-from io import BytesIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
 from starlette.responses import Response
 
-from spendtree.errors import ConfigurationError
-from spendtree.ingest import Problem, SpanRecord, parse
+from spendtree.ingest import Problem, SpanRecord, received
+from spendtree_exporter import otlp_json, otlp_protobuf
 from spendtree_exporter.gather import Figures, Gatherer
 from spendtree_exporter.keeper import Keeper
+from spendtree_exporter.otlp_body import Bodies, unpacked
+from spendtree_exporter.otlp_limits import Limits, RefusedError
 from spendtree_exporter.render import Own
+from spendtree_exporter.set_aside import SetAside
 from spendtree_exporter.tokens import Tokens
-
-BODY_MAX = 8 * 2**20
-"""Bytes of a request as sent; the collector's own limit is 20 MiB, its batches are far below."""
-
-UNZIPPED_MAX = 64 * 2**20
-SPANS_MAX = 10_000
-"""Spans of one request; SDKs send 512, the collector 8,192."""
 
 TRACES = "/v1/traces"
 """The path that OTLP/HTTP has for spans."""
@@ -42,28 +33,15 @@ _CODES = {401: 16, 403: 7, 503: 14}
 
 _HEADERS = {503: {"Retry-After": "5"}, 401: {"WWW-Authenticate": 'Bearer realm="spendtree"'}}
 
-_PROBLEMS_TOLD = 3
-
-
-class RefusedError(Exception):
-    """A request that is not taken: the HTTP status, and the reason."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        self.status = status
-        super().__init__(reason)
+_PROBLEMS_TOLD, _REASON_CHARACTERS = 3, 300
 
 
 class _Read(NamedTuple):
+    """The spans of a request, how many of them could not be read, and why the first could not."""
+
     spans: list[SpanRecord]
-    problems: list[Problem]
-
-
-def check_installed() -> None:
-    """Raise ConfigurationError where protobuf requests could not be read."""
-    if importlib.util.find_spec("opentelemetry.proto") is None:
-        raise ConfigurationError(
-            "--web.enable-otlp-receiver needs opentelemetry-proto: pip install 'spendtree[otlp]'"
-        )
+    rejected: int
+    problems: list[str]
 
 
 class Receiver:
@@ -73,11 +51,18 @@ class Receiver:
     """
 
     def __init__(
-        self, gatherer: Gatherer | None, keeper: Keeper, tokens: Tokens | None = None
+        self,
+        gatherer: Gatherer | None,
+        keeper: Keeper,
+        tokens: Tokens | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._gatherer = gatherer
         self._tokens = tokens
         self._keeper = keeper
+        self._limits = limits or Limits()
+        self._bodies = Bodies(self._limits)
+        self._alone = CapacityLimiter(1)
         self._rejected = 0
 
     def start(self) -> None:
@@ -95,6 +80,7 @@ class Receiver:
         if self._tokens:  # also where no request asks for one
             self._tokens.look()
         figures = self._gatherer.figures() if self._gatherer else Figures(0, 0, 0)
+        aside = self._gatherer.set_aside if self._gatherer else SetAside().counts
         return {
             "exporter_received_spans_total": [
                 (("accepted",), figures.accepted),
@@ -102,6 +88,7 @@ class Receiver:
                 (("rejected",), self._rejected),
             ],
             "exporter_pending_spans": [((), figures.pending)],
+            "exporter_set_aside_total": [((what,), count) for what, count in aside.items()],
         }
 
     async def traces(self, request: Request) -> Response:
@@ -114,19 +101,16 @@ class Receiver:
                 raise RefusedError(415, f"content type {kind!r}: send {PROTOBUF} or {JSON}")
             if not self._keeper.writer:
                 raise RefusedError(503, "this exporter only reads: another one has the store")
-            body = await _body(request)
             zipped = _zipped(request.headers.get("content-encoding", ""))
-            read = await run_in_threadpool(_read, body, kind, zipped)
-            try:
-                taken = await run_in_threadpool(self._gatherer.take, read.spans)
-            except OSError as error:
-                raise RefusedError(503, f"the spans cannot be kept: {error}") from None
-            if not taken:
-                raise RefusedError(503, "too many spans wait for the store to take them")
+            async with self._bodies.read(request) as body:
+                # One at a time: two would take twice the memory, and neither would be ready sooner.
+                read = await to_thread.run_sync(self._take, body, kind, zipped, limiter=self._alone)
         except RefusedError as error:
             return _refusal(kind, error)
-        self._rejected += len(read.problems)
-        return _answer(kind, read.problems)
+        if isinstance(read, RefusedError):
+            return _refusal(kind, read)
+        self._rejected += read.rejected
+        return _answer(kind, read)
 
     def _check_sender(self, request: Request) -> None:
         """Raise RefusedError for who may not send spans, before anything is read of them."""
@@ -138,21 +122,22 @@ class Receiver:
                 401, "spans are taken with a token only: send `Authorization: Bearer TOKEN`"
             )
 
+    def _take(self, body: bytearray, kind: str, zipped: bool) -> _Read | RefusedError:
+        """Read a body and hand its spans on; none was taken where the answer is a refusal.
 
-async def _body(request: Request) -> bytes:
-    """Return the body as sent, read no further than the limit."""
-    parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > BODY_MAX:
-                raise RefusedError(
-                    413, f"the body is longer than {BODY_MAX} bytes: send less at once"
-                )
-            parts.append(part)
-    except ClientDisconnect:
-        raise RefusedError(400, "the body ended early") from None
-    return b"".join(parts)
+        A refusal is not raised out of here: its traceback would keep all that was unpacked, until
+        the garbage collector comes.
+        """
+        assert self._gatherer is not None
+        try:
+            read = _read(body, kind, self._limits, zipped=zipped)
+            if not self._gatherer.take(read.spans):
+                return RefusedError(503, "too many spans wait for the store to take them")
+        except RefusedError as error:
+            return RefusedError(error.status, str(error))
+        except OSError as error:
+            return RefusedError(503, f"the spans cannot be kept: {error}")
+        return read
 
 
 def _zipped(coding: str) -> bool:
@@ -162,93 +147,41 @@ def _zipped(coding: str) -> bool:
     return coding == "gzip"
 
 
-def _read(body: bytes, kind: str, zipped: bool) -> _Read:
-    if zipped:
-        body = _unzipped(body)
-    document = _from_protobuf(body) if kind == PROTOBUF else _from_json(body)
-    count = _count(document)
-    if count > SPANS_MAX:
-        raise RefusedError(413, f"{count} spans at once are more than {SPANS_MAX}: send less")
-    found = _Read([], [])
-    for each in parse(document, file="request"):
+def _read(body: bytearray, kind: str, limits: Limits, *, zipped: bool) -> _Read:
+    whole = unpacked(body, limits) if zipped else bytes(body)
+    request = (otlp_protobuf if kind == PROTOBUF else otlp_json).trace_request(whole, limits)
+    spans: list[SpanRecord] = []
+    problems: list[str] = []
+    rejected = 0
+    for each in received(request, file="request"):
         if isinstance(each, Problem):
-            found.problems.append(each)
+            rejected += 1
+            if rejected <= _PROBLEMS_TOLD:
+                problems.append(f"{each.position}: {each.reason[:_REASON_CHARACTERS]}")
         else:
-            found.spans.append(each)
-    return found
+            spans.append(each)
+        if rejected + len(spans) > limits.spans:
+            raise RefusedError(413, f"there are more than {limits.spans} spans: send less at once")
+    return _Read(spans, rejected, problems)
 
 
-def _unzipped(body: bytes) -> bytes:
-    """Return what all members of the gzip data hold: what several of them say is one body."""
-    try:
-        unpacked = GzipFile(fileobj=BytesIO(body)).read(UNZIPPED_MAX + 1)
-    except EOFError:
-        raise RefusedError(400, "the gzip data ends early") from None
-    except (OSError, zlib.error) as error:
-        raise RefusedError(400, f"the body is not gzip: {error}") from None
-    if not body:  # to the library that is no member, and no error
-        raise RefusedError(400, "the gzip data ends early")
-    if len(unpacked) > UNZIPPED_MAX:
-        raise RefusedError(413, f"the body is longer than {UNZIPPED_MAX} bytes unpacked: send less")
-    return unpacked
-
-
-def _from_protobuf(body: bytes) -> dict[str, Any]:
-    """Return a request as the JSON that OTLP has for it (ids in base64, which are read, too)."""
-    # An extra, and without stubs.
-    from google.protobuf.json_format import MessageToDict  # type: ignore  # noqa: PLC0415
-    from google.protobuf.message import DecodeError  # type: ignore  # noqa: PLC0415
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415
-        ExportTraceServiceRequest,
-    )
-
-    try:
-        told: dict[str, Any] = MessageToDict(ExportTraceServiceRequest.FromString(body))
-    except (DecodeError, RecursionError, ValueError) as error:
-        raise RefusedError(400, f"the body is no protobuf trace request: {error}") from None
-    return {"resourceSpans": told.get("resourceSpans", [])}
-
-
-def _from_json(body: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(400, f"the body is not JSON: {error}") from None
-    batches = told.get("resourceSpans", []) if isinstance(told, dict) else None
-    if not isinstance(batches, list):
-        raise RefusedError(400, "the body is no trace request: an object with a list resourceSpans")
-    return {"resourceSpans": batches}
-
-
-def _count(document: Mapping[str, Any]) -> int:
-    """Count the spans of a request, of which any part may be something else than it should."""
-    count = 0
-    for batch in document["resourceSpans"]:
-        scopes = batch.get("scopeSpans") if isinstance(batch, dict) else None
-        for scope in scopes if isinstance(scopes, list) else ():
-            spans = scope.get("spans") if isinstance(scope, dict) else None
-            count += len(spans) if isinstance(spans, list) else 0
-    return count
-
-
-def _answer(kind: str, problems: list[Problem]) -> Response:
-    told = "; ".join(f"{each.position}: {each.reason}" for each in problems[:_PROBLEMS_TOLD])
-    if len(problems) > _PROBLEMS_TOLD:
-        told += f"; and {len(problems) - _PROBLEMS_TOLD} more"
+def _answer(kind: str, read: _Read) -> Response:
+    told = "; ".join(read.problems)
+    if read.rejected > len(read.problems):
+        told += f"; and {read.rejected - len(read.problems)} more"
     if kind == JSON:
-        partial = {"rejectedSpans": str(len(problems)), "errorMessage": told}
-        return Response(
-            json.dumps({"partialSuccess": partial} if problems else {}), media_type=JSON
-        )
-    partial_bytes = _varint_field(1, len(problems)) + _text_field(2, told)
-    body = _bytes_field(1, partial_bytes) if problems else b""
+        partial = {"rejectedSpans": str(read.rejected), "errorMessage": told}
+        return Response(json.dumps({"partialSuccess": partial} if told else {}), media_type=JSON)
+    partial_bytes = _varint_field(1, read.rejected) + _text_field(2, told)
+    body = _bytes_field(1, partial_bytes) if told else b""
     return Response(body, media_type=PROTOBUF)
 
 
 def _refusal(kind: str, error: RefusedError) -> Response:
     """Return the answer of a request that was not taken: a google.rpc.Status, as OTLP asks for."""
     code = _CODES.get(error.status, _INVALID)
-    headers = _HEADERS.get(error.status)
+    # What has not been read of the body is not read any more.
+    headers = {"Connection": "close", **_HEADERS.get(error.status, {})}
     if kind == PROTOBUF:
         body = _varint_field(1, code) + _text_field(2, str(error))
         return Response(body, error.status, headers, PROTOBUF)

@@ -1,5 +1,6 @@
 """Serve: a listening socket, and uvicorn on it, in this thread or beside it."""
 
+import asyncio
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from spendtree.errors import ConfigurationError
+from spendtree_exporter.connections import CONNECTIONS_MAX, Connections, Listener, Protocol
+from spendtree_exporter.delivery import Delivery
 from spendtree_exporter.hosts import answering
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
@@ -117,12 +120,14 @@ def serve_on(
     tls: ssl.SSLContext | None = None,
     *,
     hosts: Collection[str] = (),
+    connections: int = CONNECTIONS_MAX,
 ) -> None:
-    """Serve on listening sockets until SIGTERM or SIGINT; they stay the caller's.
+    """Serve on listening sockets until SIGTERM or SIGINT, and close them.
 
-    `hosts` are names that are answered to beside this host's own: see `hosts.answering`.
+    `hosts` are names that are answered to beside this host's own: see `hosts.answering`. At most
+    so many `connections` are open at once.
     """
-    _server(answering(app, sockets, hosts), tls).run(sockets=list(sockets))
+    _server(answering(app, sockets, hosts), tls, Connections(connections)).listen(sockets)
 
 
 @contextmanager
@@ -144,21 +149,44 @@ def serving(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[st
     Raises OSError as `listen` does.
     """
     sock = listen(host, port)
-    server = _server(answering(app, [sock]))
+    server, url = _server(answering(app, [sock])), url_of(sock)
     thread = threading.Thread(
-        target=server.run, kwargs={"sockets": [sock]}, name="spendtree-serve", daemon=True
+        target=server.listen, args=([sock],), name="spendtree-serve", daemon=True
     )
     with sock:
         thread.start()
         try:
-            yield url_of(sock)
+            yield url
         finally:
             server.should_exit = True
             thread.join()
 
 
+class _Config(uvicorn.Config):
+    """uvicorn's, with the connections that its protocols belong to."""
+
+    connections: Connections
+
+
 class _Server(uvicorn.Server):
-    """uvicorn, but a signal that ended it gracefully is not raised again afterwards."""
+    """uvicorn with limits, and a signal that ended it gracefully is not raised again afterwards."""
+
+    config: _Config
+
+    def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on sockets, from which their connections are counted; they are closed with it."""
+        self.run(sockets=[Listener.of(sock, self.config.connections) for sock in sockets])
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: end connections that take too long, once a second."""
+        if counter % 10 == 0:
+            self.config.connections.sweep(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop at once where nothing is being answered; what is has its grace."""
+        self.config.connections.close_waiting(asyncio.get_running_loop().time())
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -174,19 +202,24 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _server(app: ASGIApp, tls: ssl.SSLContext | None = None) -> _Server:
+def _server(
+    app: ASGIApp, tls: ssl.SSLContext | None = None, connections: Connections | None = None
+) -> _Server:
     # Logging is the program's own business, hence no configuration; nor is each scrape news.
-    return _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            ws="none",
-            server_header=False,
-            # A peer is who connects, not who a header says: everybody can write that.
-            proxy_headers=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
-        )
+    config = _Config(
+        Delivery(app),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        ws="none",
+        # Named, since others may be installed: the limits are tested with these.
+        loop="asyncio",
+        http=Protocol,
+        server_header=False,
+        # A peer is who connects, not who a header says: everybody can write that.
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
+    config.connections = connections or Connections()
+    return _Server(config)

@@ -18,7 +18,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from spendtree.errors import ConfigurationError, StoreError
+from spendtree.errors import ConfigurationError
 from spendtree.event import Event
 from spendtree.metrics import Fold, state
 from spendtree.store import Store
@@ -27,6 +27,9 @@ from spendtree_exporter.lock import lock_path, store_path
 
 _BEGINNING = b'{"snapshot":"spendtree"'
 """How each snapshot begins, a torn one too."""
+
+_LINE_CHARACTERS = 64 * 2**20
+"""Longer than any piece of a fold: what is damaged may be one line of gigabytes."""
 
 log = logging.getLogger("spendtree.exporter")
 
@@ -119,24 +122,21 @@ def read(path: Path, store: Store, empty: Callable[[], Fold]) -> tuple[Fold, Mar
     `empty` makes a fold with the settings that hold now. Why a file is not used is logged.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would keep us waiting
+            raise OSError("it is not a file")
         with path.open(encoding="ascii") as file:
             return _read(file, store, empty())
     except FileNotFoundError:
         return None
-    except _UNREADABLE as error:
+    except Exception as error:
+        # Whatever comes of reading what somebody else wrote, or half of it: it is only a cache.
         log.warning("the snapshot %s is not used, the log is read instead: %s", path, error)
         return None
 
 
-_UNREADABLE = (
-    OSError, StoreError, ValueError, KeyError, TypeError, IndexError, AttributeError,
-)  # fmt: skip
-"""What comes of reading what somebody else wrote, or half of it; json's errors are ValueErrors."""
-
-
 def _read(file: IO[str], store: Store, fold: Fold) -> tuple[Fold, Mark]:
     digest = blake2b()
-    first = file.readline()
+    first = file.readline(_LINE_CHARACTERS)
     digest.update(first.encode())
     told = json.loads(first)
     place = Mark(*told.pop("place"))
@@ -152,7 +152,7 @@ def _pieces(
     file: IO[str], update: Callable[[bytes], None], digest: Callable[[], str]
 ) -> Iterator[state.Value]:
     """Yield the pieces of a file; ValueError if it does not end as it was written."""
-    for line in file:
+    while line := file.readline(_LINE_CHARACTERS):
         if line[:1] != "[":
             if line.strip() == digest() and not file.readline():
                 return

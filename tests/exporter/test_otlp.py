@@ -16,10 +16,10 @@ from spendtree.metrics import Fold
 from spendtree.pricing import PriceBook
 from spendtree.store import Store, open_store
 from spendtree.store.memory import MemoryStore
-from spendtree_exporter import otlp
 from spendtree_exporter.app import create_app
 from spendtree_exporter.gather import Patience
 from spendtree_exporter.lock import WriterLock
+from spendtree_exporter.otlp_limits import Limits
 from spendtree_exporter.serve import serving
 from tests.exporter.test_app import value
 from tests.exporter.test_follow import until
@@ -176,7 +176,9 @@ def test_protobuf_and_json_make_the_same_events() -> None:
             answer = httpx.post(f"{url}/v1/traces", content=content, headers=headers)
             assert answer.status_code == 200
             assert answer.headers["content-type"] == headers["Content-Type"]
-            assert answer.content == (b"{}" if headers["Content-Type"] == otlp.JSON else b"")
+            assert answer.content == (
+                b"{}" if headers["Content-Type"] == JSON["Content-Type"] else b""
+            )
         # When each was recorded is another matter.
         events = [(event, {**(event.data or {}), "recorded": 0}) for event in store.events()]
         logs.append([event._replace(seq=0, data=data) for event, data in events])
@@ -312,32 +314,33 @@ WHOLE = gzip.compress(b"{}", mtime=0)
         (b"{}", {}, 415, "application/x-protobuf"),
         (b"{}", {**JSON, "Content-Encoding": "br"}, 415, "send gzip or none"),
         (b"{", JSON, 400, "is not JSON"),
-        (b"[]", JSON, 400, "no trace request"),
-        (b'{"resourceSpans": 3}', JSON, 400, "no trace request"),
-        (b"[" * 100_000, JSON, 400, "is not JSON"),
+        (b"[]", JSON, 400, "not a trace request"),
+        (b'{"resourceSpans": 3}', JSON, 400, "not a trace request"),
+        (b"[" * 100_000, JSON, 400, "nested more than 100 levels deep"),
         (b"no gzip", {**JSON, "Content-Encoding": "gzip"}, 400, "is not gzip"),
         (CUT, {**JSON, "Content-Encoding": "gzip"}, 400, "ends early"),
         (b"", {**JSON, "Content-Encoding": "gzip"}, 400, "ends early"),
         (WHOLE + b"more", {**JSON, "Content-Encoding": "gzip"}, 400, "is not gzip"),
         (WHOLE + CUT, {**JSON, "Content-Encoding": "gzip"}, 400, "ends early"),
         (
-            gzip.compress(b" " * otlp.UNZIPPED_MAX, 1, mtime=0) + gzip.compress(b" ", mtime=0),
+            gzip.compress(b" " * Limits().unpacked_bytes, 1, mtime=0)
+            + gzip.compress(b" ", mtime=0),
             {**JSON, "Content-Encoding": "gzip"},
             413,
             "unpacked",
         ),
-        (b" " * (otlp.BODY_MAX + 1), JSON, 413, "send less"),
+        (b" " * (Limits().body_bytes + 1), JSON, 413, "send less"),
         (
-            gzip.compress(b" " * (otlp.UNZIPPED_MAX + 1), 1, mtime=0),
+            gzip.compress(b" " * (Limits().unpacked_bytes + 1), 1, mtime=0),
             {**JSON, "Content-Encoding": "gzip"},
             413,
             "unpacked",
         ),
         (
-            json.dumps(request(*[0] * (otlp.SPANS_MAX + 1))).encode(),
+            json.dumps(request(*[0] * (Limits().spans + 1))).encode(),
             JSON,
             413,
-            "10001 spans at once",
+            "more than 10000 spans",
         ),
     ],
 )
@@ -365,7 +368,7 @@ def test_a_refusal_of_protobuf_is_a_status_in_protobuf() -> None:
     assert answer.headers["content-type"] == "application/x-protobuf"
     said = status.Status.FromString(answer.content)
     assert said.code == 3
-    assert "no protobuf trace request" in said.message
+    assert "not a protobuf trace request" in said.message
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"resourceSpans": []}', b'{"resourceSpans": [null]}'])

@@ -1,5 +1,6 @@
 """Prometheus' own programs as the judges: promtool's lint, and a real scrape."""
 
+import re
 import socket
 import subprocess
 import threading
@@ -89,13 +90,19 @@ def running(
 ) -> Iterator[str]:
     """Run Prometheus on a free loopback port, scraping one target; yield the URL of its API.
 
-    `plain` is another target, of a job of that name. Replicas scrape at different offsets, every
-    `interval` seconds, and wait no longer than that for a body.
+    A user and a password may stand in the target. `plain` is another target, of a job of that
+    name. Replicas scrape at different offsets, every `interval` seconds, and wait no longer than
+    that for a body.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     config = folder / "prometheus.yml"
-    text = CONFIG.format(target=target.removeprefix("http://"), replica=replica, interval=interval)
+    user, _, host = target.removeprefix("http://").rpartition("@")
+    text = CONFIG.format(target=host, replica=replica, interval=interval)
+    if user:
+        name, _, password = user.partition(":")
+        auth = f"    basic_auth: {{username: {name}, password: {password}}}\n"
+        text = re.sub(r"(  - job_name: .*\n)", rf"\g<1>{auth}", text, count=1)
     if plain:
         text += PLAIN.format(target=plain.removeprefix("http://"))
     config.write_text(text)

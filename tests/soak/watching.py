@@ -1,5 +1,6 @@
 """Runs an exporter under load beside real Prometheus servers, and asks each what went wrong."""
 
+import json
 import re
 import subprocess
 import sys
@@ -23,7 +24,12 @@ from tests.exporter.test_prometheus import asked, running
 INTERVAL_SECONDS = 3
 """Between two scrapes, and the longest that one may take: the machine is busy with spending."""
 
-BIRTH_HOLD_SECONDS = 2 * INTERVAL_SECONDS
+HOSTILE_INTERVAL_SECONDS = 10
+"""The same under attack: what Prometheus waits for a body by default, and as long between two."""
+
+MEMORY_BYTES = 200 * 2**20
+"""What an exporter of a small store may take at most, whatever is sent to it."""
+
 WORKERS = 2
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "from spendtree_exporter.cli import main; main()"]
@@ -56,24 +62,42 @@ class Watched(NamedTuple):
     complaints: list[str]
 
 
-def soak(programs: Sequence[str], seconds: float, folder: Path) -> tuple[int, list[Watched]]:
-    """Let the servers scrape for so long; return the calls in the ledger and what each saw."""
+class Suffered(NamedTuple):
+    """What was done to an exporter by `hostile`, and the most memory that it took, in bytes."""
+
+    counts: dict[str, int]
+    peak_bytes: int
+
+
+def soak(
+    programs: Sequence[str],
+    seconds: float,
+    folder: Path,
+    *,
+    hostile: list[Suffered] | None = None,
+) -> tuple[int, list[Watched]]:
+    """Let the servers scrape for so long; return the calls in the ledger and what each saw.
+
+    With a list for what it suffered, the exporter is attacked meanwhile.
+    """
     url = f"sqlite:///{folder / 'spend.db'}"
     open_store(url).close()
-    (folder / "spendtree.yaml").write_text(f"metrics: {{birth_hold_seconds: {BIRTH_HOLD_SECONDS}}}")
+    interval = INTERVAL_SECONDS if hostile is None else HOSTILE_INTERVAL_SECONDS
+    (folder / "spendtree.yaml").write_text(f"metrics: {{birth_hold_seconds: {2 * interval}}}")
     with ExitStack() as stack:
-        metrics = stack.enter_context(exporting(url, folder))
+        guarded = hostile is not None
+        metrics, pid = stack.enter_context(exporting(url, folder, guarded=guarded))
         apis = []
         for number, program in enumerate(programs):
             place = folder / f"prometheus-{number}"
             place.mkdir()
-            server = running(
-                program, metrics, place, replica=str(number), interval=INTERVAL_SECONDS
-            )
+            server = running(program, metrics, place, replica=str(number), interval=interval)
             apis.append(stack.enter_context(server))
         for api in apis:
             asked(api, "up == 1")
-        with spending(url):
+        with spending(url), ExitStack() as attacked:
+            if hostile is not None:
+                attacked.enter_context(attacking(metrics, pid, seconds, hostile))
             threading.Event().wait(seconds)
         calls = ledger(url)
         seen = [
@@ -126,20 +150,60 @@ def _parsed(metrics: str, format: Format) -> None:
 
 
 @contextmanager
-def exporting(url: str, folder: Path) -> Iterator[str]:
-    """Run an exporter in a process of its own; yield its URL."""
+def exporting(url: str, folder: Path, *, guarded: bool) -> Iterator[tuple[str, int]]:
+    """Run an exporter in a process of its own; yield its URL and process id.
+
+    A guarded one receives spans, and asks for the password that stands in the URL.
+    """
     config = str(folder / "spendtree.yaml")
     command = [*COMMAND, "--store", url, "--config.file", config]
     command += ["--web.listen-address", "127.0.0.1:0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
+    if guarded:
+        import bcrypt  # noqa: PLC0415 - an extra
+
+        hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(10)).decode()
+        (folder / "web.yml").write_text(f"basic_auth_users: {{prometheus: {hashed}}}")
+        command += ["--web.config.file", str(folder / "web.yml"), "--web.enable-otlp-receiver"]
+    log = folder / "exporter.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, stderr=output, text=True) as process,
+    ):
         try:
-            match = None
-            while match is None:
-                match = re.search(r"(http://\S+)/metrics", process.stderr.readline())
-            yield match[1]
+            yield _served(log, process, "prometheus:right@" if guarded else ""), process.pid
         finally:
             process.terminate()
+
+
+def _served(log: Path, process: "subprocess.Popen[str]", user: str) -> str:
+    pause, deadline = threading.Event(), time.monotonic() + 60
+    while (match := re.search(r"http://(\S+)/metrics", log.read_text())) is None:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        pause.wait(0.05)
+    return f"http://{user}{match[1]}"
+
+
+@contextmanager
+def attacking(metrics: str, pid: int, seconds: float, suffered: list[Suffered]) -> Iterator[None]:
+    """Attack an exporter while the block runs, at most for so long; add what it suffered."""
+    port = metrics.rpartition(":")[2]
+    command = [sys.executable, "-m", "tests.soak.hostile", port, str(seconds)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as attack:
+        try:
+            assert attack.stdout is not None
+            assert attack.stdout.readline() == "attacking\n"
+            yield
+            told, _ = attack.communicate(timeout=120)
+        except BaseException:
+            attack.kill()
+            raise
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert peak is not None
+    suffered.append(Suffered(json.loads(told), int(peak[1]) * 1024))
 
 
 @contextmanager

@@ -8,9 +8,10 @@ books sessions. One module a dialect; `files` and `load` are the only ones that 
 from spendtree.ingest.booking import Terms
 from spendtree.ingest.convert import Converted, to_events
 from spendtree.ingest.load import ImportReport, Loader, import_files
+from spendtree.ingest.otlp import received
 from spendtree.ingest.parse import parse
 from spendtree.ingest.sessions import SpanSession, sort
-from spendtree.ingest.span import Problem, SpanRecord
+from spendtree.ingest.span import Problem, SpanRecord, Unread
 
 __all__ = [
     "Converted",
@@ -20,8 +21,10 @@ __all__ = [
     "SpanRecord",
     "SpanSession",
     "Terms",
+    "Unread",
     "import_files",
     "parse",
+    "received",
     "sort",
     "to_events",
 ]

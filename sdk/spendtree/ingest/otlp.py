@@ -5,21 +5,47 @@ hexadecimal, 64-bit integers as strings. The snake_case names of other protobuf 
 too, and base64 ids.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from spendtree.ingest import scalars
 from spendtree.ingest.attributes import Frame, record
 from spendtree.ingest.pieces import each
-from spendtree.ingest.span import Problem, SpanRecord
+from spendtree.ingest.span import InexactNumberError, Problem, SpanError, SpanRecord, Unread
 
 _FAILED = (2, "STATUS_CODE_ERROR", "ERROR")
 _OK = (1, "STATUS_CODE_OK", "OK")
 
 
-def read(document: Mapping[str, Any], where: str, file: str) -> Iterator[SpanRecord | Problem]:
+def received(document: Mapping[str, Any], *, file: str) -> Iterator[SpanRecord | Problem]:
+    """Return the spans of an export request; whatever is wrong with one is a Problem of it alone.
+
+    Its numbers are exact. The lists of batches and of spans are walked once, in order.
+    """
+    return read(document, "", file, convert=_one_received)
+
+
+def _one_received(resource: Mapping[str, Any], item: Mapping[str, Any]) -> SpanRecord:
+    if isinstance(item, Unread):
+        raise SpanError(item.reason)
+    try:
+        return span(resource, item)
+    except InexactNumberError as error:
+        raise SpanError(str(error)) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        raise SpanError(f"cannot be read: {error!r}"[:200]) from None
+
+
+def read(
+    document: Mapping[str, Any],
+    where: str,
+    file: str,
+    *,
+    convert: Callable[[Mapping[str, Any], Mapping[str, Any]], SpanRecord] | None = None,
+) -> Iterator[SpanRecord | Problem]:
     """Return the spans of an export request or an exported batch."""
+    convert = convert or span
     for i, batch in enumerate(_list(document, "resourceSpans", "resource_spans")):
         at = f"{where} resourceSpans[{i}]".lstrip()
         if not isinstance(batch, dict):
@@ -29,7 +55,7 @@ def read(document: Mapping[str, Any], where: str, file: str) -> Iterator[SpanRec
         scopes = _list(batch, "scopeSpans", "scope_spans", "instrumentationLibrarySpans")
         for j, scope in enumerate(scopes):
             spans = _list(scalars.mapping(scope), "spans")
-            yield from each(spans, partial(span, resource), f"{at}.scopeSpans[{j}].spans", file)
+            yield from each(spans, partial(convert, resource), f"{at}.scopeSpans[{j}].spans", file)
 
 
 def span(resource: Mapping[str, Any], item: Mapping[str, Any]) -> SpanRecord:

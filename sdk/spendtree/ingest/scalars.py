@@ -35,6 +35,14 @@ _LARGEST_TIME = 10**21
 MOST_TOKENS = 10**9
 """More than any call has by a factor of a hundred; what is above is a unit error."""
 
+_SHOWN = 80
+"""Characters of a value that a message shows: a span may hold megabytes of it."""
+
+_LARGEST_AMOUNT, _SMALLEST_AMOUNT = 15, -30
+"""Exponents of ten: 1e999999999 is one line of JSON, and a gigabyte when it is written out."""
+
+_LONGEST_ID = 100
+
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 LONGEST_TEXT = 1000
@@ -51,9 +59,9 @@ def tokens(value: Any, what: str) -> int | None:
     if isinstance(count, float) and count.is_integer():
         count = int(count)
     if type(count) is not int:
-        raise SpanError(f"{what}: {value!r} is no token count")
+        raise SpanError(f"{what}: {shown(value)} is no token count")
     if not 0 <= count <= MOST_TOKENS:
-        raise SpanError(f"{what}: {value!r} is not between 0 and {MOST_TOKENS}")
+        raise SpanError(f"{what}: {shown(value)} is not between 0 and {MOST_TOKENS}")
     return count
 
 
@@ -69,15 +77,15 @@ def micros(value: Any, what: str) -> int | None:
         return _iso(value, what)
     number = _number(value, what) if isinstance(value, str) else value
     if type(number) not in (int, float) or number >= _LARGEST_TIME:
-        raise SpanError(f"{what}: {value!r} is no time")
+        raise SpanError(f"{what}: {shown(value)} is no time")
     for least, times, divided in _UNITS:
         if number >= least:
             time = int(number * times // divided)
             break
     else:
-        raise SpanError(f"{what}: {value!r} is before 1970")
+        raise SpanError(f"{what}: {shown(value)} is before 1970")
     if time >= _LAST_US:
-        raise SpanError(f"{what}: {value!r} is after the year 9999")
+        raise SpanError(f"{what}: {shown(value)} is after the year 9999")
     return time or None
 
 
@@ -98,11 +106,16 @@ def dollars(value: Any) -> Decimal | None:
     """
     if value is None or isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
+    if isinstance(value, int) and value.bit_length() > 64:
+        return None
+    digits = str(value)
     try:
-        amount = Decimal(str(value))
+        amount = Decimal(digits) if len(digits) <= _SHOWN else Decimal(0)
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and amount > 0 else None
+    if not amount.is_finite() or amount <= 0:
+        return None
+    return amount if _SMALLEST_AMOUNT <= amount.adjusted() <= _LARGEST_AMOUNT else None
 
 
 def text(value: Any) -> str:
@@ -110,12 +123,22 @@ def text(value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        return str(value) if type(value) is int else ""
+        return str(value)[:LONGEST_TEXT] if type(value) is int else ""
     name = value if len(value) <= LONGEST_TEXT else value[:LONGEST_TEXT]
     if name.isascii():
         return name
     # A lone surrogate, which JSON can write, is no text: it cannot be encoded.
     return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: the beginning of what is long."""
+    if isinstance(value, (str, bytes)) and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]!r}…"
+    if isinstance(value, int) and value.bit_length() > 4 * _SHOWN:
+        return f"a number of {value.bit_length()} bits"
+    told = repr(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+    return told[:_SHOWN]
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -131,7 +154,7 @@ def _number(digits: str, what: str) -> int | float:
     try:
         return float(digits)
     except ValueError:
-        raise SpanError(f"{what}: {digits!r} is no number") from None
+        raise SpanError(f"{what}: {shown(digits)} is no number") from None
 
 
 def _iso(value: str, what: str) -> int:
@@ -140,20 +163,24 @@ def _iso(value: str, what: str) -> int:
     except ValueError:
         swapped = _DAY_FIRST.fullmatch(value)
         if swapped is None:
-            raise SpanError(f"{what}: {value!r} is no time") from None
+            raise SpanError(f"{what}: {shown(value)} is no time") from None
         return _iso("{0}-{2}-{1}{3}".format(*swapped.groups()), what)
-    return (moment - (_LOCAL_EPOCH if moment.tzinfo is None else _EPOCH)) // _MICROSECOND
+    time = (moment - (_LOCAL_EPOCH if moment.tzinfo is None else _EPOCH)) // _MICROSECOND
+    if time < 0:
+        raise SpanError(f"{what}: {shown(value)} is before 1970")
+    return time
 
 
 def _id(value: Any, what: str, digits: int) -> str:
     if isinstance(value, str):
-        return _written(value, digits)
+        # What is remembered of ids must not be megabytes.
+        return _written(value, digits) if len(value) <= _LONGEST_ID else text(value)
     if value is None:
         return ""
     if isinstance(value, float):
-        raise InexactNumberError(f"{what}: {value!r} has lost digits")
-    if type(value) is not int or value < 0:
-        raise SpanError(f"{what}: {value!r} is no id")
+        raise InexactNumberError(f"{what}: {shown(value)} has lost digits")
+    if type(value) is not int or value < 0 or value.bit_length() > 128:
+        raise SpanError(f"{what}: {shown(value)} is no id")
     return f"{value:0{digits}x}" if value else ""
 
 

@@ -5,7 +5,7 @@ Values only: nothing here knows a dialect, a file, a store or a price.
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from spendtree.usage import Usage
 
@@ -68,6 +68,14 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}: {self.position}: {self.reason}"
+
+
+class Unread(dict[str, Any]):
+    """What stands for a span that was not parsed, since that would take too much: the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class SpanError(ValueError):

@@ -91,6 +91,14 @@ EXPORTER = (
         "Spans in memory.",
         "spendtree_exporter_pending_spans",
     ),
+    counter(
+        "exporter_set_aside_total",
+        "item",
+        "Received spans that can never be recorded, and damaged lines of the journal.",
+        'Item "span" or "journal_line"; each stands with its reason in the file '
+        "-exporter-spans.set-aside beside the store.",
+        "increase(spendtree_exporter_set_aside_total[1h]) > 0",
+    ),
     gauge(
         "exporter_scrape_duration_seconds",
         "",
