@@ -62,6 +62,11 @@ SWEEP_SECONDS = 1.0
 EXIT_SECONDS = 2.0
 """What the end of the process gives to them."""
 
+CLOSE_SECONDS = 0.2
+"""What closing gives to them: a store that was busy is tried every 50 ms."""
+
+INSIST_EVERY_SECONDS = 0.02
+
 DELAYED_MAX = 10_000
 """Ends that are kept while a store does not work; more are dropped, and logged."""
 
@@ -230,7 +235,7 @@ class Spendtree:
 
     def close(self) -> None:
         """Settle what could not be settled yet, and give the store's files back."""
-        self.retry_unsettled()
+        self._insist(CLOSE_SECONDS)
         self.store.close()
 
     # What scopes and calls ask for.
@@ -494,13 +499,20 @@ class Spendtree:
                 return
             self.retry_unsettled(RETRY_SECONDS)
 
+    def _insist(self, seconds: float) -> None:
+        """Settle what could not be settled, trying as often as a store that was busy admits."""
+        until = time.monotonic() + seconds
+        self.retry_unsettled()
+        while (self.unsettled or self.delayed) and time.monotonic() < until:
+            time.sleep(INSIST_EVERY_SECONDS)
+            self.retry_unsettled()
+
     def at_exit(self) -> None:
         """Try once more to settle what could not be settled."""
         sqlite: Any = sys.modules.get("spendtree.store.database")
         if sqlite is not None:  # no verb may keep the process from ending for longer
             sqlite.BUSY_SECONDS = min(sqlite.BUSY_SECONDS, EXIT_SECONDS)
-        if self.unsettled or self.delayed:
-            self.retry_unsettled(EXIT_SECONDS)
+        self._insist(EXIT_SECONDS)
         if self.unsettled:
             log.warning("%d calls are left unsettled: their holds lapse", len(self.unsettled))
 

@@ -105,6 +105,7 @@ def test_a_loop_goes_on_while_a_stopped_process_has_the_store(tmp_path: Path) ->
     assert len(refused) == 11
     assert max(refused) < SOON
     assert refused[-1] < OPENS_AFTER_SECONDS, "while the circuit is open nobody waits"
+    tracker.close()
     assert tracker.unsettled == []
     assert len(list(tracker.store.events(kinds=(Kind.CALL,)))) == 20
     assert len(list(tracker.store.events(kinds=(Kind.SESSION_CLOSED,)))) == 1

@@ -28,6 +28,7 @@ KEPT = {
     "exporter/spendtree_exporter/security.py": "the exporter never forks",
     "exporter/spendtree_exporter/follow.py": "the exporter never forks",
     "exporter/spendtree_exporter/gather.py": "the exporter never forks",
+    "exporter/spendtree_exporter/watch.py": "the exporter never forks",
 }
 """Sources that make a lock of `threading`, and why a forked child does not hang in it."""
 

@@ -96,8 +96,8 @@ class Database:
         self._read_lock: Lock = threading.RLock()
         self._trim_lock: Lock = threading.RLock()
 
-    # Writing: `with unowned(database.lock), database.writing():`, then `begin()` … `commit()`. The
-    # connection undoes by itself, in C, what is left by an exception, whenever that comes.
+    # Writing: `with unowned(database.lock):`, then `begin()` … `commit()`, and around it what calls
+    # `failed`. No `try` inside of the lock: it would be one more place between two steps.
 
     def write(
         self,
@@ -108,13 +108,13 @@ class Database:
         until = 0.0
         while True:
             try:
-                with unowned(self.lock), self.writing():
+                with unowned(self.lock):
                     answer = body(self.begin())
                     self.commit()
                     committed()
                 break
-            except FOREIGN as error:
-                until = self.wait(error, until)
+            except BaseException as error:
+                until = self.failed(error, until)
         self.look_at_wal()
         return answer
 
@@ -124,29 +124,27 @@ class Database:
         until, begun = 0.0, False
         while not begun:
             try:
-                with unowned(self.lock), self.writing():
+                with unowned(self.lock):
                     execute = self.begin()
                     begun = True
                     yield execute
                     self.commit()
-            except FOREIGN as error:
+            except BaseException as error:
                 if begun:
-                    raise self.translate(error) from error
-                until = self.wait(error, until)
+                    self.undo()
+                    if isinstance(error, FOREIGN):
+                        raise self.translate(error) from error
+                    raise
+                until = self.failed(error, until)
         self.look_at_wal()
 
-    def writing(self) -> sqlite3.Connection:
-        """Return the connection to be inside of while there is a transaction."""
-        return self._writer or self._connect()
-
     def begin(self) -> Callable[..., sqlite3.Cursor]:
-        """Start a write transaction and return `execute`; the caller is inside `writing`.
+        """Start a write transaction and return `execute`; the caller has `lock`.
 
         Whoever finds the file busy leaves the lock before it waits: others need it meanwhile, and
         an event loop must not stand still behind a thread that waits.
         """
-        execute = self._execute
-        assert execute is not None
+        execute = self._execute or self._connect()
         if self.circuit.since is not None:
             self._begin_carefully(execute)
         else:
@@ -158,6 +156,28 @@ class Database:
             self._refuse()
         execute("BEGIN IMMEDIATE")
         self.circuit.found_free()
+
+    def failed(self, error: BaseException, until: float) -> float:
+        """Undo what an exception has ended, and wait as `wait` does, or raise; without the lock."""
+        undone = self.undo()
+        if isinstance(error, FOREIGN):
+            if undone and "within a transaction" in str(error):
+                return until  # another verb had left its transaction open
+            return self.wait(error, until)
+        raise error
+
+    def undo(self) -> bool:
+        """Undo a transaction that an exception has left open, in whatever thread; True if so.
+
+        No verb leaves the lock with one, so one that is open there is nobody's.
+        """
+        if self.lock._is_owned():  # the verb that this thread is inside of goes on
+            return False
+        with self.lock:
+            if self._writer is None or not self._writer.in_transaction:
+                return False
+            self.rollback()
+            return True
 
     def wait(self, error: Exception, until: float) -> float:
         """Wait a moment after an error of a busy file, outside all locks; return until when.
@@ -202,7 +222,7 @@ class Database:
         ) from error
 
     def commit(self) -> None:
-        """Commit; the caller is inside `writing`, and calls `look_at_wal` after it."""
+        """Commit; the caller has `lock`, and calls `look_at_wal` without it."""
         assert self._execute is not None
         self._execute("COMMIT")
         self.unlooked += 1
@@ -264,7 +284,7 @@ class Database:
 
     # Connections.
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Callable[..., sqlite3.Cursor]:
         connection = self._new_connection()
         try:
             # Two processes that turn a new file to WAL at once get BUSY without any waiting.
@@ -272,10 +292,10 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        # In this order: who is interrupted in between must not find a writer without its cursor.
-        self._execute = connection.cursor().execute
+        # In this order: who is interrupted in between must not find a cursor without its writer.
         self._writer = connection
-        return connection
+        self._execute = execute = connection.cursor().execute
+        return execute
 
     def _connect_reader(self) -> sqlite3.Connection:
         reader = self._new_connection()
@@ -340,7 +360,7 @@ class Database:
     def write_back(self) -> None:
         """Copy what the WAL holds into the file, as far as that keeps nobody waiting."""
         with unowned(self.lock), suppress(sqlite3.Error):
-            self.writing().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            (self._execute or self._connect())("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _trim_wal(self, size: int) -> None:
         """Empty the WAL; waits for readers, longer the larger it is.

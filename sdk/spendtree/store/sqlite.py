@@ -16,7 +16,7 @@ from spendtree.event import SETTLED, Context, Event, Kind, Request
 from spendtree.money import PICO_MAX
 from spendtree.store import statements
 from spendtree.store.changes import Charging, charged, charging, is_cost, lapsing
-from spendtree.store.database import FOREIGN, Database
+from spendtree.store.database import Database
 from spendtree.store.liveness import judged
 from spendtree.store.locks import unowned
 from spendtree.store.names import Execute, Readings
@@ -65,7 +65,7 @@ class SqliteStore(AccountVerbs):
         database, names, until = self._database, self._names, 0.0
         while True:
             try:
-                with unowned(database.lock), database.writing():
+                with unowned(database.lock):
                     if names.fresh:
                         names.rolled_back()
                     if path is not context.path and tuple(path) != context.path:
@@ -104,8 +104,8 @@ class SqliteStore(AccountVerbs):
                     names.fresh.clear()
                     self._granted[id] = granted, numbers
                 break
-            except FOREIGN as error:
-                until = database.wait(error, until)
+            except BaseException as error:
+                until = database.failed(error, until)
         database.look_at_wal()
         return answer
 
@@ -114,7 +114,7 @@ class SqliteStore(AccountVerbs):
         database, names, until = self._database, self._names, 0.0
         while True:
             try:
-                with unowned(database.lock), database.writing():
+                with unowned(database.lock):
                     if names.fresh:
                         names.rolled_back()
                     execute = database.begin()
@@ -142,10 +142,11 @@ class SqliteStore(AccountVerbs):
                         names.rolled_back()
                 break
             except (OverflowError, sqlite3.IntegrityError):
+                database.undo()
                 plain = False  # more than an account holds: for the rules to cap
                 break
-            except FOREIGN as error:
-                until = database.wait(error, until)
+            except BaseException as error:
+                until = database.failed(error, until)
         if not plain:
             return self._settle_by_rules(id, cost, event)
         database.look_at_wal()
