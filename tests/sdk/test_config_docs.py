@@ -14,7 +14,7 @@ from spendtree.config.review import review
 from spendtree.config.settings import ACCOUNT_KINDS, PERIODS
 from spendtree.config.steps import STEP_NAMES
 from spendtree.errors import ConfigurationError
-from spendtree.pricing.book import OWN_KEYS
+from spendtree.pricing.own import KEYS as OWN_KEYS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 TEXT = PAGE.read_text("utf-8")

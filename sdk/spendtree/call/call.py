@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from spendtree.account import Denial
-from spendtree.call.answer import Answer, price, read
+from spendtree.call.answer import Answer, read
 from spendtree.call.asking import ASKED, ENDED, ENTERED, INNERMOST, Asking
+from spendtree.call.charge import Terms, charge_of_usage, price
 from spendtree.call_site import call_site
 from spendtree.ending import not_billed
 from spendtree.errors import SpendtreeError
@@ -239,20 +240,19 @@ class Call(Asking):
             at = self._end_time()
         sheet, answer = self._sheet, self._answer
         data = self._data
-        if answer is None:
+        if answer is None and not usage.units and not self.served:
             cost = None if sheet is None else sheet.cost(usage, self._started)
         else:
-            book, started = self.tracker.prices, self._started
-            cost, told = price(answer, usage, self._request, sheet, book, started)
-            if told:
-                data = {**(data or {}), **told}
+            terms = Terms(self._request, sheet, self.tracker.prices, self._started, self.served)
+            least = max(self._held, 0) if self._capped else 0
+            if answer is None:
+                cost, said = charge_of_usage(usage, terms, least)
+            else:
+                cost, said = price(answer, usage, terms, least)
+            if said:
+                data = {**(data or {}), **said}
         if error is not None:
             data = {**(data or {}), "error": type(error).__name__}
-        if usage.units:
-            data = {**(data or {}), "units": dict(usage.units)}
-        if answer is not None and answer.unread:
-            unread = {"marks": ["unread"], "unread": dict(answer.unread)}
-            data = {**(data or {}), **unread}
         fields = (
             0,
             Kind.CALL,

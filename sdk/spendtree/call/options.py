@@ -1,5 +1,6 @@
 """What a call may be made with. Values only; how it is made is not known here."""
 
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypedDict
 
@@ -16,3 +17,6 @@ class CallOptions(TypedDict, total=False):
     input: Any
     purpose: str | None
     optional: bool
+    served: Sequence[str]
+    units: Mapping[str, int]
+    modalities: Sequence[str]
