@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Awaitable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from spendtree.account import Denial
 from spendtree.call.answer import Answer, read
@@ -16,7 +16,7 @@ from spendtree.call.asking import ASKED, ENDED, ENTERED, INNERMOST, Asking
 from spendtree.call.charge import Terms, charge_of_usage, price
 from spendtree.call_site import call_site
 from spendtree.ending import not_billed
-from spendtree.errors import SpendtreeError
+from spendtree.errors import ScopeError, SpendtreeError
 from spendtree.event import Event, Kind
 from spendtree.exit_guard import Interrupted, guarded
 from spendtree.money import to_usd
@@ -25,6 +25,9 @@ from spendtree.policy import degrade
 from spendtree.store.locks import StoreBusyError
 from spendtree.usage import Usage
 from spendtree.waiting import DONE, Bell, Pauses, TaskBell, in_event_loop
+
+if TYPE_CHECKING:
+    from spendtree.explanation import Explanation
 
 log = logging.getLogger("spendtree")
 
@@ -88,6 +91,18 @@ class Call(Asking):
                 self._request.model,
                 answer.problem,
             )
+
+    def explain(self) -> "Explanation":
+        """Return how its cost came about, line by line; once the call has ended.
+
+        `str()` of its parts and `to_dict()` are for people and programs; see
+        `spendtree.explanation.Explanation`. Raises ScopeError while the call has not ended.
+        """
+        from spendtree.explanation import explain  # noqa: PLC0415 - only who asks pays for it
+
+        if self._event is None:
+            raise ScopeError("the call has not ended: explain it after its `with` block")
+        return explain(self._event, self.tracker.prices)
 
     def void(self, reason: str) -> None:
         """Say that surely nothing was billed: the hold is given back when the call ends."""
