@@ -167,7 +167,7 @@ class Catalogue:
 
 def sheet_of(provider: Provider, model: ModelInfo) -> Sheet | None:
     """Return the sheet of one entry of the catalogue, None if it has no price at all."""
-    fees = supplements.fees(provider.id, _plain(model.id))
+    fees = supplements.fees(provider.id, plain_id(model.id))
     listings = _listings(model.prices, fees)
     if listings is None:
         return None
@@ -176,7 +176,7 @@ def sheet_of(provider: Provider, model: ModelInfo) -> Sheet | None:
         model=model.id,
         listings=listings,
         context_window=model.context_window,
-        modifiers=supplements.factors(provider.id, _plain(model.id)),
+        modifiers=supplements.factors(provider.id, plain_id(model.id)),
         source=f"genai-prices {version('genai-prices')}",
         by_tokens=_is_by_tokens(model.prices),
         as_text=supplements.SAME_PRICE.get(provider.id, ("image", "video")),
@@ -201,7 +201,7 @@ def _by_units(model: str, provider: str) -> Sheet | None:
     return None
 
 
-def _plain(model: str) -> str:
+def plain_id(model: str) -> str:
     """Return a model's id without what hosts put before it: "regional.anthropic.claude-…"."""
     return _HOSTED.sub("", model)
 

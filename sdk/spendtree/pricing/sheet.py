@@ -401,7 +401,7 @@ def _times(listing: Listing, factor: Fraction) -> Listing:
         return -(-price * factor.numerator // factor.denominator)
 
     def tier(before: Tier) -> Tier:
-        rates = Rates(*map(times, before.rates[:6]), before.rates.request)
+        rates = Rates._make((*map(times, before.rates[:-1]), before.rates.request))
         units = {
             name: times(price) if UNITS[name].family == "tokens" else price
             for name, price in before.units.items()
