@@ -26,9 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spendtree.errors import ConfigurationError
-from spendtree.money import to_pico
+from spendtree.money import to_pico, to_usd
 from spendtree.pricing import Listing, PriceBook, Rates, Sheet, Tier, supplements
-from spendtree.pricing.catalogue import BUCKETS, UNIT_PRICES, plain_id, sheet_of
+from spendtree.pricing.catalogue import BUCKETS, UNIT_PRICES, sheet_of
+from spendtree.pricing.providers import plain_id
 from spendtree.pricing.sheet import ALWAYS, DAY_US
 from spendtree.usage import TOKENS_MAX, UNITS, Usage
 
@@ -580,6 +581,40 @@ def test_an_own_price_has_the_factors_and_fees_of_its_provider_unless_it_gives_i
     assert other.charge(Usage(0, 0, units={"web_search": 1}), 0) == (0, ())
 
 
+def test_an_own_price_without_tiers_costs_more_for_large_calls_as_the_models_list_price_does() -> (
+    None
+):
+    contract = {"input_usd_per_mtok": "4.5", "output_usd_per_mtok": "27"}
+    large = Usage(300_000, 1000)
+    book = PriceBook({"gpt-5.5": contract, "gpt-4o": contract})
+    flat = PriceBook({"gpt-5.5": {**contract, "tiers": []}})
+    costs = [
+        sheet and to_usd(sheet.cost(large, 0))
+        for sheet in (
+            book.sheet("gpt-5.5", "openai"),
+            book.sheet("gpt-5.5"),
+            book.sheet("gpt-4o", "openai"),
+            flat.sheet("gpt-5.5", "openai"),
+        )
+    ]
+    assert costs == [Decimal("2.7405")] * 2 + [Decimal("1.377")] * 2
+
+
+def test_large_calls_cost_what_the_catalogue_says_of_every_model_that_it_has_tiers_for() -> None:
+    """Those of the table's providers; it must change with the catalogue."""
+    sellers = {seller for row in supplements.LARGE_CALLS for seller in row.providers}
+    for provider, model, sheet in _priced():
+        if provider.id not in sellers:
+            continue
+        row = supplements.large_call(provider.id, plain_id(model.id))
+        small, *large = sheet.listings[-1].tiers
+        assert [tier.above for tier in large] == ([row.above] if row else []), model.id
+        for tier in large:
+            assert row is not None
+            assert tier.rates.input == small.rates.input * row.input, model.id
+            assert tier.rates.output == small.rates.output * row.output, model.id
+
+
 # Units and modifiers of the catalogue.
 
 SERVED = [
@@ -720,7 +755,7 @@ UNLISTED = {
 
 def test_every_factor_and_fee_has_a_source_and_a_model_of_the_catalogue() -> None:
     ids = {(provider.id, plain_id(model.id)) for provider, model in ENTRIES}
-    for row in (*supplements.FACTORS, *supplements.FEES):
+    for row in (*supplements.FACTORS, *supplements.FEES, *supplements.LARGE_CALLS):
         assert row.source
         known = [id for id in ids if id[0] in row.providers and re.match(row.models, id[1])]
         assert known or row.models in UNLISTED, row

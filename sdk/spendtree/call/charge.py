@@ -50,27 +50,25 @@ def price(answer: Answer, usage: Usage, terms: Terms, floor: int = 0) -> Price:
     `floor` is the least that it costs where a part of it has no price: its hold, under a cap.
     """
     charge, said = _charge(answer, usage, terms)
-    cost, stated = (None if charge is None else charge.cost), _pico(answer.cost)
-    marks = [] if charge is None else [f"unpriced:{name}" for name in charge.unpriced]
+    said |= _units(usage)
+    stated, marks = _pico(answer.cost), list[str]()
+    cost = None if charge is None else charge.cost
+    unpriced = () if charge is None else charge.unpriced
+    if stated is not None and cost is not None and stated != cost and not unpriced:
+        said["stated_difference"] = stated - cost
+    if stated is not None and (stated or not cost):
+        said.pop("answered_by", None)
+        said["cost_source"] = "provider"
+        cost, marks = stated, [STATED]
+    elif cost is not None:
+        marks = [f"unpriced:{name}" for name in unpriced]
+        if (unpriced or answer.unread) and cost < floor:
+            said["priced_part"], cost = cost, floor
     if answer.unread:
         marks.append("unread")
         said["unread"] = dict(answer.unread)
-    if stated is not None and (stated or not cost):
-        said = {key: value for key, value in said.items() if key != "answered_by"}
-        said["cost_source"] = "provider"
-        if cost is not None and not marks and stated != cost:
-            said["stated_difference"] = stated - cost
-        marks = [mark for mark in marks if mark == "unread"] + [STATED]
-        cost = stated
-    elif cost is not None and any(mark != STATED for mark in marks):
-        if cost < floor:
-            said["priced_part"], cost = cost, floor
-        if stated is not None:
-            said["stated_difference"] = stated - cost
     if marks:
         said["marks"] = sorted(marks)
-    if usage.units:
-        said["units"] = dict(usage.units)
     return Price(cost, said)
 
 

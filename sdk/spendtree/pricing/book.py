@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from spendtree.errors import ConfigurationError
 from spendtree.pricing import supplements
 from spendtree.pricing.own import own_provider, own_sheet, own_tokens
-from spendtree.pricing.providers import canonical, is_named, read_model
-from spendtree.pricing.sheet import Sheet
+from spendtree.pricing.providers import canonical, is_named, plain_id, read_model
+from spendtree.pricing.sheet import Sheet, Tier
 
 if TYPE_CHECKING:
     from spendtree.pricing.catalogue import Catalogue
@@ -51,6 +51,7 @@ class PriceBook:
         given = (prices or {}).items()
         self._limits = {m: _own_limits(m, each) for m, each in given if _states_only_limits(each)}
         self._own = {m: own_sheet(m, each) for m, each in given if m not in self._limits}
+        self._flat = {m for m, each in given if m in self._own and "tiers" in each}
         self._sheets: dict[tuple[str, str], Sheet | None] = {}
         self._outputs: dict[tuple[str, str], OutputLimit | None] = {}
         self._providers: dict[str, str] = {}
@@ -134,7 +135,8 @@ class PriceBook:
         if own is None:
             return None
         sheet = self._own[own.model]
-        return _completed(replace(sheet, provider=own.provider or sheet.provider))
+        sheet = replace(sheet, provider=own.provider or sheet.provider)
+        return _completed(sheet, is_flat=own.model in self._flat)
 
     def _listed(self, model: str, provider: str) -> Sheet | None:
         """Return the catalogue's sheet, with the user's own limits where there are some."""
@@ -214,14 +216,34 @@ def _own_limits(model: str, price: Mapping[str, Any]) -> _Limits:
     return _Limits(provider, *(own_tokens(f"prices.{model}", price, key) for key in LIMIT_KEYS))
 
 
-def _completed(sheet: Sheet) -> Sheet:
-    """Return an own sheet with the fees and factors of its provider that the user did not give."""
-    factors = supplements.factors(sheet.provider, sheet.model)
-    fees = supplements.fees(sheet.provider, sheet.model)
-    listings = tuple(
-        listing._replace(
-            tiers=tuple(tier._replace(units={**fees, **tier.units}) for tier in listing.tiers)
-        )
-        for listing in sheet.listings
+def _completed(sheet: Sheet, *, is_flat: bool) -> Sheet:
+    """Return an own sheet with what its provider charges and the user says nothing of.
+
+    Those are fees, factors, and what large calls cost more, unless the user gave tiers (or an
+    empty list of them).
+    """
+    seller = sheet.provider or supplements.maker(sheet.model)
+    model = plain_id(sheet.model)
+    fees, factors = supplements.fees(seller, model), supplements.factors(seller, model)
+    large = None if is_flat else supplements.large_call(seller, model)
+    (listing,) = sheet.listings
+    tiers = [*listing.tiers]
+    if large is not None:
+        tiers.append(_times(tiers[0], large))
+    complete = tuple(tier._replace(units={**fees, **tier.units}) for tier in tiers)
+    return replace(
+        sheet,
+        modifiers={**factors, **sheet.modifiers},
+        listings=(listing._replace(tiers=complete),),
     )
-    return replace(sheet, modifiers={**factors, **sheet.modifiers}, listings=listings)
+
+
+def _times(tier: Tier, large: supplements.LargeCall) -> Tier:
+    """Return the tier of calls that are larger, from the one of those that are not."""
+    rates = tier.rates
+    named = {
+        name: -(-price * (large.output if name in ("output", "reasoning") else large.input) // 1)
+        for name, price in rates._asdict().items()
+        if name != "request"
+    }
+    return Tier(large.above, rates._replace(**named), tier.units)

@@ -5,7 +5,6 @@ The only module that knows that package, and heavy for it (0.2 s): `book` import
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -27,7 +26,7 @@ from genai_prices.types import (
 
 from spendtree.pricing import supplements
 from spendtree.pricing.limits import Identity, names_of
-from spendtree.pricing.providers import canonical, is_unlisted, read_model
+from spendtree.pricing.providers import canonical, is_unlisted, plain_id, read_model
 from spendtree.pricing.sheet import NO_PRICES, Listing, Prices, Rates, Sheet, Tier
 
 BUCKETS: dict[str, tuple[str, ...]] = {
@@ -66,7 +65,6 @@ UNIT_PRICES: dict[str, tuple[tuple[str, ...], int]] = {
 """Our unit -> the catalogue's prices for it, and how many units that price is for."""
 
 _Prices = Mapping[str, Decimal | TieredPrices | None]
-_HOSTED = re.compile(r"^(?:[a-z-]+\.)?(?:[a-z0-9]+\.)(?=[a-z])")
 _EPOCH = date(1970, 1, 1)
 _SECOND_US = 1_000_000
 _DAY_SECONDS = 86_400
@@ -199,11 +197,6 @@ def _by_units(model: str, provider: str) -> Sheet | None:
                 by_tokens=False,
             )
     return None
-
-
-def plain_id(model: str) -> str:
-    """Return a model's id without what hosts put before it: "regional.anthropic.claude-…"."""
-    return _HOSTED.sub("", model)
 
 
 def _is_by_tokens(prices: ModelPrice | list[ConditionalPrice]) -> bool:

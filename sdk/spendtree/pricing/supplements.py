@@ -48,7 +48,23 @@ class Fee(NamedTuple):
     source: str
 
 
+class LargeCall(NamedTuple):
+    """What calls with more than `above` tokens of input cost beside smaller ones."""
+
+    above: int
+    providers: tuple[str, ...]
+    models: str
+    input: Fraction
+    """The factor on all input, cached parts included."""
+    output: Fraction
+    source: str
+
+
 _OPENAI = ("openai", "azure")
+_LARGE_GPT = (
+    r"(?:openai\.)?(?:gpt-5\.[45](?:-pro)?|gpt-(?:5\.6|6|6\.1)-(?:luna|sol|terra|astra|rosalind))"
+    r"(?:-20\d\d|$)"
+)
 _SINCE_GPT_5_4 = r"gpt-5\.[4-9]|gpt-[6-9]|gpt-realtime-2\.1"
 _BY_GEO = r"claude-(opus-(4-[6-9]|[5-9])|sonnet-(4-[6-9]|[5-9])|haiku-([5-9])|fable|mythos)"
 _REGIONAL = (
@@ -122,6 +138,41 @@ FEES = (
     Fee("rerank_search", ("cohere",), "rerank", "0.002", COHERE),
 )
 
+LARGE_CALLS = (
+    LargeCall(272_000, ("openai", "azure", "aws"), _LARGE_GPT, Fraction(2), Fraction(3, 2), OPENAI),
+    LargeCall(
+        *(200_000, ("anthropic", "google"), r"claude-sonnet-4-5"),
+        *(Fraction(2), Fraction(3, 2), ANTHROPIC),
+    ),
+    LargeCall(
+        *(100_000, ("anthropic", "google", "aws"), r"claude-haiku-5-5"),
+        *(Fraction(5), Fraction(5), ANTHROPIC),
+    ),
+    LargeCall(
+        *(200_000, ("google",), r"gemini-(2\.5|3|3\.1)-pro"),
+        *(Fraction(2), Fraction(3, 2), GOOGLE),
+    ),
+    LargeCall(
+        *(128_000, ("google",), r"gemini-1\.5|gemini-(flash|pro)-1\.5"),
+        *(Fraction(2), Fraction(2), GOOGLE),
+    ),
+    LargeCall(
+        *(199_999, ("x-ai",), r"grok-4\.(20|[3-7])|grok-build-0\.1"),
+        *(Fraction(2), Fraction(2), XAI),
+    ),
+)
+"""Models whose large calls cost more. The catalogue's own entries say it themselves; this is for
+the user's own price of such a model that says nothing of large calls."""
+
+MAKERS = (
+    ("openai", r"gpt-|chatgpt|o\d|whisper|tts-|text-embedding-"),
+    ("anthropic", "claude-"),
+    ("google", "gemini-"),
+    ("x-ai", "grok-"),
+    ("cohere", "command-|rerank-"),
+)
+"""Who makes a model, by the start of its name: for calls that name no provider."""
+
 BILLED_BY_UNITS = (("cohere", "rerank"),)
 """Models that the catalogue does not list and that units alone price: provider, and the start of
 the name."""
@@ -148,6 +199,17 @@ def fees(provider: str, model: str) -> Prices:
         if provider in row.providers and re.match(row.models, model):
             found.setdefault(row.unit, int(Fraction(row.usd) * 10**12))
     return found
+
+
+def large_call(provider: str, model: str) -> LargeCall | None:
+    """Return what larger calls of a model cost, None if they cost what others do."""
+    rows = (row for row in LARGE_CALLS if provider in row.providers)
+    return next((row for row in rows if re.match(row.models, model)), None)
+
+
+def maker(model: str) -> str:
+    """Return the provider whose models have such names, "" if nobody is known for them."""
+    return next((provider for provider, start in MAKERS if re.match(start, model)), "")
 
 
 def sources(provider: str, model: str, name: str) -> Iterator[str]:
