@@ -4,14 +4,15 @@ Nothing here knows how a call ends.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from spendtree.account import Denial, kind_of
 from spendtree.bound import Conversation, Learned, learn
 from spendtree.bound import input_tokens as bound_input_tokens
-from spendtree.call import limits, refusing
+from spendtree.call import limits, options, refusing
+from spendtree.call.charge import is_region
 from spendtree.call.options import PURPOSE
 from spendtree.clock import CLOCK_END, clock_error
 from spendtree.config import Step
@@ -72,6 +73,8 @@ class Asking:
     """The limit of each answer that it assumes, None where it was given one."""
     served: tuple[str, ...] = ()
     """What the request asks to be served as, beside the everyday way: a tier, a speed, a region."""
+    may_be_everyday = False
+    """What it asks to be served as is a wish: the everyday way must be payable, too."""
     _units: Mapping[str, int] = NO_UNITS
     """The most that it may use of what is billed beside tokens."""
     _modalities: tuple[str, ...] = ()
@@ -106,12 +109,10 @@ class Asking:
         self.max_output_tokens = max_output_tokens
         self.optional = optional
         self._input = input
-        if served:
-            self.served = tuple(served)
-        if units:
+        if served or units or modalities:
+            self.served = options.served(served)
             self._units = Usage(0, 0, units=units).units
-        if modalities:
-            self._modalities = tuple(modalities)
+            self._modalities = options.modalities(modalities)
 
     @property
     def model(self) -> str:
@@ -276,7 +277,7 @@ class Asking:
         sheet, inputs, outputs = self._sheet, self.input_tokens, self.max_output_tokens
         if sheet is None or inputs is None or outputs is None:
             return self.ask()  # nothing is known to clamp
-        sheet = self._bounds(sheet)
+        sheet = self._bounds(sheet, inputs, outputs)
         fees = sheet.worst_units(self._units, self._started) if self._units else 0
         least = fees + sheet.worst(inputs, min(floor_tokens, outputs), self._started)
         denial = self.ask(floor=least)
@@ -400,20 +401,33 @@ class Asking:
                 f"numbers from 0 to {TOKENS_MAX}"
             )
         self.input_tokens, self.max_output_tokens = inputs, outputs
-        amount = self._bounds(sheet).worst(inputs, outputs, self._started)
+        amount = self._bounds(sheet, inputs, outputs).worst(inputs, outputs, self._started)
         if self._units:
             amount += sheet.worst_units(self._units, self._started)
         return amount if amount <= PICO_MAX else PICO_MAX
 
-    def _bounds(self, sheet: Sheet) -> Sheet:
-        """Return the sheet that bounds this call: as it asks to be served, and for what it reads.
+    def _bounds(self, sheet: Sheet, inputs: int, outputs: int) -> Sheet:
+        """Return the sheet that bounds this call: as it may be served, and for what it reads.
 
         What it is served as may have no price: then the everyday price is the bound, and what it
         really was is marked when it ends.
         """
-        if self.served:
-            sheet = sheet.under(self.served)
+        lately = self.tracker.served_lately
+        recent = lately.get(self._request[:2], ()) if lately else ()
+        if self.served or recent:
+            sheets = map(sheet.under, self._ways(recent))
+            sheet = max(sheets, key=lambda each: each.worst(inputs, outputs, self._started))
         return sheet.reading(self._modalities) if self._modalities else sheet
+
+    def _ways(self, recent: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """Yield how it may be served: as it asks, in the everyday way, as calls were lately."""
+        regions = tuple(name for name in self.served if is_region(name))
+        yield self.served
+        if self.served != regions:
+            if self.may_be_everyday:
+                yield regions
+        elif recent:
+            yield recent + regions
 
     def _by_units(self, sheet: Sheet) -> int:
         """Bound a model that is billed by the second, page or search: tokens bound nothing."""

@@ -264,6 +264,8 @@ class Call(Asking):
                 cost, said = charge_of_usage(usage, terms, least)
             else:
                 cost, said = price(answer, usage, terms, least)
+                if answer.served is not None:
+                    self.tracker.served_as(self._request, self.served, answer.served)
             if said:
                 data = {**(data or {}), **said}
         if error is not None:

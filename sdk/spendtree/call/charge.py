@@ -97,12 +97,13 @@ def served_as(answer: Answer, terms: Terms) -> tuple[str, ...]:
     """
     if answer.served is None:
         return terms.served
-    if any(_is_region(name) for name in answer.served):
+    if any(is_region(name) for name in answer.served):
         return answer.served
-    return (*answer.served, *(name for name in terms.served if _is_region(name)))
+    return (*answer.served, *(name for name in terms.served if is_region(name)))
 
 
-def _is_region(name: str) -> bool:
+def is_region(name: str) -> bool:
+    """Return whether what a call was served as is where, and not how."""
     return name.startswith("region")
 
 

@@ -92,6 +92,8 @@ def unbounded(model: str, inputs: int | None) -> str:
 def by_units(model: str, sheet: Sheet) -> str:
     """Return what to say of a call under a cap of a model that is not billed by tokens."""
     names = sorted({name for each in sheet.listings for tier in each.tiers for name in tier.units})
+    # Tools that any model of the provider may use are not what this one is billed by.
+    names = [name for name in names if UNITS[name].modality or UNITS[name].direction] or names
     example = next((name for name in names if UNITS[name].family == "fee"), "request")
     return (
         f"{model!r} is billed by {' and '.join(names) or 'units'}, not by tokens: under a cap say "

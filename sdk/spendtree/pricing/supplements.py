@@ -27,6 +27,10 @@ XAI = "docs.x.ai/docs/models (batch)"
 GROQ = "console.groq.com/docs/service-tiers (no tier has a price of its own; batch)"
 
 
+OPENAI_REGIONS = ("us", "eu", "ae", "au", "ca", "gb", "in", "jp", "kr", "sg")
+"""The prefixes of its hosts for data residency: `eu.api.openai.com`."""
+
+
 class Factor(NamedTuple):
     """What a modifier does to all prices of tokens, for some models of some providers."""
 
@@ -72,9 +76,14 @@ _REGIONAL = (
     r"|gemini-(3\.[5-9]|3\.1-flash|[4-9])"
 )
 
-FACTORS = (
+_BEDROCK_SMALL = r"gemma-3|qwen3-next|(mini|magi|mi)stral"
+
+FACTORS: tuple[Factor, ...] = (
     # OpenAI, and Azure where it sells the same. What Azure calls "scale" or provisioned is bought
     # by the hour: no factor says what one call of it costs.
+    # Discounts of fine-tuned models differ: the smallest of them.
+    Factor("batch", _OPENAI, r"ft:gpt-4o-2024", Fraction(5, 6), OPENAI),
+    Factor("batch", _OPENAI, r"gpt-3\.5-turbo-1106", Fraction(1), OPENAI),
     Factor("batch", _OPENAI, "", Fraction(1, 2), OPENAI),
     Factor("flex", _OPENAI, r"gpt-[5-9]|o3|o4-mini", Fraction(1, 2), OPENAI),
     Factor("priority", _OPENAI, r"gpt-4\.1-nano", Fraction(2), OPENAI),
@@ -87,24 +96,38 @@ FACTORS = (
     Factor("priority", _OPENAI, r"gpt-5\.5", Fraction(5, 2), OPENAI),
     Factor("priority", _OPENAI, r"gpt-[5-9]", Fraction(2), OPENAI),
     Factor("ultrafast", _OPENAI, r"gpt-6", Fraction(6), OPENAI),
-    Factor("region:us", ("openai",), _SINCE_GPT_5_4, Fraction(11, 10), OPENAI),
-    Factor("region:eu", ("openai",), _SINCE_GPT_5_4, Fraction(11, 10), OPENAI),
-    Factor("region:us", ("openai",), "", Fraction(1), OPENAI),
-    Factor("region:eu", ("openai",), "", Fraction(1), OPENAI),
+    *(
+        Factor(f"region:{region}", ("openai",), models, factor, OPENAI)
+        for models, factor in ((_SINCE_GPT_5_4, Fraction(11, 10)), ("", Fraction(1)))
+        for region in OPENAI_REGIONS
+    ),
     # Anthropic. "priority" there is capacity that was bought before: not known by the call.
     Factor("batch", ("anthropic",), "", Fraction(1, 2), ANTHROPIC),
     Factor("fast", ("anthropic",), r"claude-opus-4-[67]", Fraction(6), ANTHROPIC),
     Factor("fast", ("anthropic",), r"claude-opus-(4-8|[5-9])", Fraction(2), ANTHROPIC),
     Factor("region:us", ("anthropic",), _BY_GEO, Fraction(11, 10), ANTHROPIC),
     # Gemini API and Vertex AI.
+    Factor("batch", ("google",), r"claude-opus-5-5", Fraction(5, 8), VERTEX),
     Factor("batch", ("google",), "", Fraction(1, 2), GOOGLE),
     Factor("flex", ("google",), "gemini", Fraction(1, 2), GOOGLE),
     Factor("priority", ("google",), "gemini", Fraction(9, 5), GOOGLE),
     Factor("regional", ("google",), _REGIONAL, Fraction(11, 10), VERTEX),
     Factor("regional", ("google",), "", Fraction(1), VERTEX),
     # Bedrock lists its regional profiles as models of their own; the tiers are the same for all.
-    Factor("batch", ("aws",), "", Fraction(1, 2), BEDROCK),
-    Factor("flex", ("aws",), "", Fraction(1, 2), BEDROCK),
+    # Its tables round each price to the cent per million, so that for cheap models the factor is a
+    # bit off: the largest of a model's, over regions, input and output.
+    *(
+        Factor(tier, ("aws",), models, factor, BEDROCK)
+        for models, factor in (
+            (r"voxtral-mini", Fraction(3, 5)),
+            (r"gemma-3-(12|27)b", Fraction(5, 9)),
+            (r"nemotron-nano-9b|qwen3-next", Fraction(12, 23)),
+            ("", Fraction(1, 2)),
+        )
+        for tier in ("batch", "flex")
+    ),
+    Factor("priority", ("aws",), r"voxtral-mini|nemotron-nano", Fraction(11, 6), BEDROCK),
+    Factor("priority", ("aws",), _BEDROCK_SMALL, Fraction(16, 9), BEDROCK),
     Factor("priority", ("aws",), "", Fraction(7, 4), BEDROCK),
     Factor("batch", ("x-ai",), "", Fraction(4, 5), XAI),
     Factor("batch", ("groq",), "", Fraction(1, 2), GROQ),
@@ -149,7 +172,7 @@ LARGE_CALLS = (
         *(Fraction(5), Fraction(5), ANTHROPIC),
     ),
     LargeCall(
-        *(200_000, ("google",), r"gemini-(2\.5|3|3\.1)-pro"),
+        *(200_000, ("google",), r"gemini-(2\.5|3|3\.1)-pro(?!-(tts|image))"),
         *(Fraction(2), Fraction(3, 2), GOOGLE),
     ),
     LargeCall(
@@ -214,7 +237,8 @@ def maker(model: str) -> str:
 
 def sources(provider: str, model: str, name: str) -> Iterator[str]:
     """Yield where a model's factor or fee of that name comes from."""
-    for row in (*FACTORS, *FEES):
+    rows: tuple[Factor | Fee, ...] = (*FACTORS, *FEES)
+    for row in rows:
         if name == row[0] and provider in row.providers and re.match(row.models, model):
             yield f"{row.source}, {AS_OF}"
             return
