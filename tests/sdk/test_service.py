@@ -1,12 +1,14 @@
 """What a request asks for beside text, and that its hold is for that."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spendtree import Spendtree, Usage
-from spendtree.call.answer import read
+from spendtree.call.answer import Answer
 from spendtree.errors import BudgetExceededError, ConfigurationError, UsageError
 from spendtree.event import Event, Kind
 from spendtree.integrations.service import Service, service_of
@@ -103,11 +105,6 @@ def test_a_request_says_how_often_it_may_use_what_is_billed_beside_tokens(
 
 
 # The hold and the price of a call.
-
-states_tiers = pytest.mark.skipif(
-    read({"usage": {"input_tokens": 1, "output_tokens": 1}, "service_tier": "flex"}).served is None,
-    reason="responses are not read for their tier",
-)
 
 AUDIO = Usage(200, 100, units={"input_audio": 800, "output_audio": 900})
 BOUND: Any = {"input_tokens": 1000, "max_output_tokens": 1000}
@@ -278,38 +275,45 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_held(
     assert problem in str(refused.value)
 
 
-def recorded(tracker: Spendtree, tier: str | None, **options: Any) -> Event:
-    """Make a call whose response states a tier."""
-    usage = {"prompt_tokens": 1000, "completion_tokens": 1000, "total_tokens": 2000}
-    said = {"model": "gpt-5", "usage": usage, **({"service_tier": tier} if tier else {})}
-    with tracker.session(ceiling=1) as session:
-        with session.call("gpt-5", provider="openai", **options, **BOUND) as call:
-            call.record(said)
-    return ended(tracker)
+@pytest.fixture
+def recorded(tracker: Spendtree, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Event]:
+    """Make a call whose response states a tier: () is the everyday one, None is silent."""
+
+    def recorded(tier: tuple[str, ...] | None, **options: Any) -> Event:
+        answer = Answer(Usage(1000, 1000), "gpt-5", served=tier)
+        # The package has functions of the names of these modules.
+        monkeypatch.setattr(sys.modules["spendtree.call.call"], "read", lambda *_: answer)
+        with (
+            tracker.session(ceiling=1) as session,
+            session.call("gpt-5", provider="openai", **options, **BOUND) as call,
+        ):
+            call.record({})
+        return ended(tracker)
+
+    return recorded
 
 
 EVERYDAY, PRIORITY = to_pico("0.01125"), to_pico("0.0225")
 
 
-@states_tiers
 def test_what_the_response_says_it_was_served_as_goes_before_what_was_asked(
-    tracker: Spendtree,
+    recorded: Callable[..., Event],
 ) -> None:
-    downgraded = recorded(tracker, "default", served=["priority"])
-    silent = recorded(tracker, None, served=["priority"])
+    downgraded = recorded((), served=["priority"])
+    silent = recorded(None, served=["priority"])
 
     assert (downgraded.held, downgraded.cost) == (PRIORITY, EVERYDAY)
     assert (silent.held, silent.cost) == (PRIORITY, PRIORITY)
 
 
-@states_tiers
 def test_a_model_that_is_served_otherwise_than_usual_is_held_so_until_it_is_not(
-    tracker: Spendtree,
+    tracker: Spendtree, recorded: Callable[..., Event]
 ) -> None:
     """An account whose requests of tier "auto" are served as priority overruns once."""
-    calls = [recorded(tracker, tier) for tier in ("priority", "priority", "default", "default")]
+    calls = [recorded(tier) for tier in (("priority",), ("priority",), (), ())]
 
     assert [call.held for call in calls] == [EVERYDAY, PRIORITY, PRIORITY, EVERYDAY]
     assert [call.cost for call in calls] == [PRIORITY, PRIORITY, EVERYDAY, EVERYDAY]
     assert [call.overrun for call in calls] == [EVERYDAY, 0, 0, 0]
+    assert not tracker.served_lately
     assert_books_balance(tracker)
