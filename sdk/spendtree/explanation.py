@@ -28,15 +28,19 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One part of a cost: `count` of something at `price` pico-dollars each (None: unknown)."""
+    """One part of a cost: `count` of something at `price` pico-dollars each (None: unknown).
+
+    Where `is_known` is false, no price is known for it, and it counts as text does.
+    """
 
     what: str
     count: int
     price: int | None
+    is_known: bool = True
 
     @property
     def cost(self) -> int | None:
-        """Return what the part costs in pico-dollars, None if its price is not known."""
+        """Return what the part costs in pico-dollars, None if that is not known at all."""
         return None if self.price is None else self.count * self.price
 
 
@@ -80,6 +84,7 @@ class Explanation:
                     "what": line.what,
                     "count": line.count,
                     "unit_price_usd": _usd(line.price),
+                    "price_known": line.is_known,
                     "cost_usd": _usd(line.cost),
                 }
                 for line in self.lines
@@ -133,10 +138,13 @@ def _lines(sheet: Sheet | None, event: Event) -> Iterator[Line]:
         }
         for name, count in counts.items():
             if count:
-                yield Line(what=_what(name, count), count=count, price=None)
+                yield Line(what=_what(name, count), count=count, price=None, is_known=False)
         return
-    for name, count, price in sheet.items(event.usage, event.started):
-        yield Line(what=_what(name, count), count=count, price=price)
+    for item in sheet.items(event.usage, event.started):
+        is_known = item.price is not None
+        price = item.price if is_known else item.least or None
+        what = _what(item.name, item.amount)
+        yield Line(what=what, count=item.amount, price=price, is_known=is_known)
 
 
 def _what(name: str, count: int) -> str:
@@ -181,7 +189,7 @@ def _notes(event: Event, listed: int | None) -> Iterator[str]:
     yield from _on_the_cost(event, listed)
     for mark in event.marks:
         if mark.startswith("unpriced:"):
-            yield f"No price is known for {mark.partition(':')[2]}; it is not in the lines above."
+            yield _on_the_unpriced(mark.partition(":")[2])
         elif mark == "unread":
             keys = ", ".join(sorted(data.get("unread", {}))) or "some keys"
             yield f"The response states more than was understood: {keys}."
@@ -191,6 +199,14 @@ def _notes(event: Event, listed: int | None) -> Iterator[str]:
             yield f"It cost {over} more than the {format_usd(event.held)} held for it."
         else:
             yield f"Held before it was sent: {format_usd(event.held)}."
+
+
+def _on_the_unpriced(name: str) -> str:
+    if name not in UNITS:
+        return f"No price is known for being served as {name}; the lines have the everyday price."
+    if UNITS[name].family == "tokens":
+        return f"No price is known for {name}; it counts as text, the least that it can cost."
+    return f"No price is known for {name}; it counts as nothing, and may have cost more."
 
 
 def _on_the_cost(event: Event, listed: int | None) -> Iterator[str]:
@@ -213,7 +229,10 @@ def _on_the_cost(event: Event, listed: int | None) -> Iterator[str]:
             f"call is counted at what was held for it, {format_usd(cost)}."
         )
     elif event.times > 1:
-        yield f"A sum of {event.times} calls that were pruned; the lines are of all of them."
+        yield (
+            f"A sum of {event.times} calls that were pruned. How they were served is not kept, so "
+            "the lines are at the everyday price."
+        )
     elif event.status == "failed" and not cost:
         yield f"Nothing was billed ({data.get('reason', 'it failed')})."
     elif listed is not None and listed != cost:

@@ -698,7 +698,7 @@ def test_what_is_billed_beside_text_tokens_is_in_the_price(
     assert sheet.charge(usage, _us(NOW)) == (to_pico(usd), ())
     assert sheet.cost(usage, _us(NOW)) == to_pico(usd)
     lines = list(sheet.items(usage, _us(NOW)))
-    assert sum(line.amount * (line.price or 0) for line in lines) == to_pico(usd)
+    assert sum(line.cost for line in lines) == to_pico(usd)
 
 
 @pytest.mark.parametrize(
@@ -710,13 +710,14 @@ def test_what_is_billed_beside_text_tokens_is_in_the_price(
         ("deepseek-chat", "deepseek", "web_search"),
     ],
 )
-def test_a_unit_that_nobody_has_a_price_for_is_named_and_never_taken_for_text(
+def test_a_unit_that_nobody_has_a_price_for_is_named_and_counts_no_less_than_text(
     model: str, provider: str, unit: str
 ) -> None:
     sheet = BOOK.sheet(model, provider)
     assert sheet is not None
     charge = sheet.charge(Usage(1000, 0, units={unit: 10}), _us(NOW))
-    assert charge == (sheet.cost(Usage(1000, 0), _us(NOW)), (unit,))
+    as_text = {"output_audio": Usage(1000, 10), "input_audio": Usage(1010, 0)}
+    assert charge == (sheet.cost(as_text.get(unit, Usage(1000, 0)), _us(NOW)), (unit,))
 
 
 def test_a_model_made_for_sound_is_held_for_sound_and_another_where_it_reads_some() -> None:
@@ -742,7 +743,7 @@ def test_a_charge_is_the_sum_of_its_lines_and_never_below_its_text(
     assert sheet is not None
     under, usage = sheet.under(served), replace(text, units=units)
     charge, lines = under.charge(usage, _us(NOW)), list(under.items(usage, _us(NOW)))
-    assert charge.cost == sum(line.amount * (line.price or 0) for line in lines)
+    assert charge.cost == sum(line.cost for line in lines)
     known = {*under.unknown, *(line.name for line in lines if line.price is None)}
     assert set(charge.unpriced) == known
     if sheet.by_tokens:

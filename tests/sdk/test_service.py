@@ -39,7 +39,7 @@ SERVED = [
     ({}, "", {"X-Amzn-Bedrock-PerformanceConfig-Latency": "optimized"}, ("fast",)),
     ({}, "", {"X-Vertex-AI-LLM-Shared-Request-Type": "flex"}, ("flex",)),
     ({}, "", {"X-Vertex-AI-LLM-Request-Type": "dedicated"}, ("provisioned",)),
-    ({"service_tier": ["flex"], "speed": 3}, "", {"x-other": "flex"}, ()),
+    ({"service_tier": ["flex"], "speed": None}, "", {"x-other": "flex"}, ()),
 ]
 
 
@@ -156,7 +156,7 @@ def test_without_a_cap_a_part_without_a_price_is_marked_and_the_rest_is_priced(
         call.record(Usage(1000, 0, units={"output_audio": 10}))
 
     event = ended(tracker)
-    assert (event.cost, event.marks) == (to_pico("0.0025"), ("unpriced:output_audio",))
+    assert (event.cost, event.marks) == (to_pico("0.0026"), ("unpriced:output_audio",))
     assert_books_balance(tracker)
 
 

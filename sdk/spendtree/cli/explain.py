@@ -115,9 +115,10 @@ def _table(found: Explanation) -> Table:
 def _price(line: Line) -> str:
     if line.price is None:
         return "unknown"
+    least = "" if line.is_known else "≥ "
     if "token" in line.what:
-        return f"${to_usd(line.price * 10**6).normalize():f}/MTok"
-    return f"${to_usd(line.price).normalize():f}"
+        return f"{least}${to_usd(line.price * 10**6).normalize():f}/MTok"
+    return f"{least}${to_usd(line.price).normalize():f}"
 
 
 def _amount(pico: int | None) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from spendtree.response.served import word
 from spendtree.usage import NO_UNITS, TOKENS_MAX
 
 
@@ -18,16 +19,6 @@ class Service(NamedTuple):
     modalities: tuple[str, ...] = ()
     units: Mapping[str, int] = NO_UNITS
 
-
-EVERYDAY = frozenset(
-    (
-        *("", "default", "auto", "standard", "standard_only", "on_demand", "shared", "global"),
-        *("none", "unspecified", "normal"),
-    )
-)
-"""Words for the everyday way of being served, or for leaving the choice to the provider."""
-
-SPELLINGS = {"optimized": "fast", "reserved": "provisioned", "dedicated": "provisioned"}
 
 TIER_KEYS = ("service_tier", "serviceTier", "speed", "performanceConfig")
 TIER_HEADERS = (
@@ -80,17 +71,6 @@ def service_of(
         tuple(dict.fromkeys(_modalities(body))),
         _units(body),
     )
-
-
-def word(value: Any) -> str:
-    """Return a tier or speed as it is compared and shown, "" for the everyday one."""
-    if isinstance(value, Mapping):  # Bedrock's {"type": …} and {"latency": …}
-        value = value.get("type") or value.get("latency")
-    if not isinstance(value, str):
-        return ""
-    text = value.strip().lower().replace("-", "_").removeprefix("service_tier_")
-    text = SPELLINGS.get(text, text)
-    return "" if text in EVERYDAY else text
 
 
 def _served(body: Mapping[str, Any], host: str, headers: Mapping[str, Any] | None) -> Iterator[str]:

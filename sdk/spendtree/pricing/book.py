@@ -234,6 +234,7 @@ def _completed(sheet: Sheet, *, is_flat: bool) -> Sheet:
     return replace(
         sheet,
         modifiers={**factors, **sheet.modifiers},
+        as_text=supplements.as_text(seller, model),
         listings=(listing._replace(tiers=complete),),
     )
 

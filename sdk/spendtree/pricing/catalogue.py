@@ -177,7 +177,7 @@ def sheet_of(provider: Provider, model: ModelInfo) -> Sheet | None:
         modifiers=supplements.factors(provider.id, plain_id(model.id)),
         source=f"genai-prices {version('genai-prices')}",
         by_tokens=_is_by_tokens(model.prices),
-        as_text=supplements.SAME_PRICE.get(provider.id, ("image", "video")),
+        as_text=supplements.as_text(provider.id, plain_id(model.id)),
     )
 
 

@@ -89,7 +89,7 @@ Modifier = Fraction | tuple[Listing, ...]
 
 
 class Charge(NamedTuple):
-    """What a call costs in pico-dollars as far as its parts are priced.
+    """What a call costs in pico-dollars; of parts without a price, what text would cost at least.
 
     `unpriced` names the parts that are not: units, and modifiers of the sheet (see `under`).
     """
@@ -99,11 +99,20 @@ class Charge(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One line of a charge: so many of a bucket or unit, each at so much (None: unknown)."""
+    """One line of a charge: so many of a bucket or unit, each at so much (None: unknown).
+
+    `least` is what each counts while its price is unknown: tokens cost no less than text does.
+    """
 
     name: str
     amount: int
     price: int | None
+    least: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Return what it adds to the cost."""
+        return self.amount * (self.least if self.price is None else self.price)
 
 
 class _Line(NamedTuple):
@@ -138,7 +147,8 @@ class Sheet:
     source: str = ""
     by_tokens: bool = True
     as_text: tuple[str, ...] = ("image", "video")
-    """Modalities that cost as text does where the model lists no price for them."""
+    """What costs as text does where the model lists no price for it: modalities that are read, and
+    units that are made."""
     _flat: Rates | None = field(init=False, repr=False, compare=False)
     _bounds: tuple[tuple[int, tuple[_Line, ...]], ...] = field(
         init=False, repr=False, compare=False
@@ -160,7 +170,7 @@ class Sheet:
     def cost(self, usage: Usage, at_us: int) -> int:
         """Return what a call made at `at_us` (microseconds since 1970 UTC) costs, exactly.
 
-        Units that have no price are left out; `charge` names them.
+        Tokens of units that have no price count as text, and fees as nothing; `charge` names them.
         """
         if usage.units:
             return self.charge(usage, at_us).cost
@@ -183,11 +193,10 @@ class Sheet:
         """Return what a call costs, and which of its parts have no price."""
         unpriced = list(self.unknown)
         cost = 0
-        for name, amount, price in self.items(usage, at_us):
-            if price is None:
-                unpriced.append(name)
-            else:
-                cost += amount * price
+        for item in self.items(usage, at_us):
+            cost += item.cost
+            if item.price is None:
+                unpriced.append(item.name)
         return Charge(cost, tuple(unpriced))
 
     def items(self, usage: Usage, at_us: int) -> Iterator[Item]:
@@ -206,7 +215,8 @@ class Sheet:
             if count:
                 yield Item(name, count, price if self.by_tokens else None)
         for name, count in usage.units.items():
-            yield Item(name, count, price_of_unit(tier, name, self))
+            known = price_of_unit(tier, name, self)
+            yield Item(name, count, known, _text_price(tier, name) if known is None else 0)
         if rates.request:
             yield Item("request", 1, rates.request)
 
@@ -389,9 +399,18 @@ def price_of_unit(tier: Tier, name: str, sheet: Sheet) -> int | None:
         return units[f"input_{unit.modality}"]
     if unit.wider in units:
         return units[unit.wider]
-    if unit.direction == "input" and unit.modality in sheet.as_text and sheet.by_tokens:
-        return tier.rates.cache_read if unit.cached else tier.rates.input
-    return None
+    kind = unit.modality if unit.direction == "input" else name
+    return _text_price(tier, name) if kind in sheet.as_text and sheet.by_tokens else None
+
+
+def _text_price(tier: Tier, name: str) -> int:
+    """Return what as many tokens of text would cost; nothing for what is no token."""
+    unit, rates = UNITS[name], tier.rates
+    if unit.family != "tokens":
+        return 0
+    if unit.direction == "output":
+        return rates.output
+    return rates.cache_read if unit.cached else rates.input
 
 
 def _times(listing: Listing, factor: Fraction) -> Listing:

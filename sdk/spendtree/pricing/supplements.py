@@ -200,8 +200,17 @@ BILLED_BY_UNITS = (("cohere", "rerank"),)
 """Models that the catalogue does not list and that units alone price: provider, and the start of
 the name."""
 
+IMAGE_MODELS = r"(gpt|chatgpt)-image"
+"""Models whose output is pictures: their price of output is that of pictures."""
+
 SAME_PRICE = {"google": ("audio", "image", "video")}
 """Modalities that a provider bills as text wherever a model lists no price of their own."""
+
+
+def as_text(provider: str, model: str) -> tuple[str, ...]:
+    """Return what costs as text does where a model lists no price for it; see `Sheet.as_text`."""
+    read = SAME_PRICE.get(provider, ("image", "video"))
+    return (*read, "output_image") if re.match(IMAGE_MODELS, model) else read
 
 
 @cache

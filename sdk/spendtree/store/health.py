@@ -309,4 +309,7 @@ def _stated(connection: sqlite3.Connection) -> tuple[Stated, ...]:
         "GROUP BY r.provider, r.model ORDER BY abs(difference) DESC",
         (Kind.CALL, Kind.ADJUSTMENT),
     )
-    return tuple(Stated(*row[:3], int(row[3]), int(row[4])) for row in rows)
+    return tuple(
+        Stated(provider, model, calls, int(cost), int(difference))
+        for provider, model, calls, cost, difference in rows
+    )
