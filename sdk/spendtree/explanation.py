@@ -113,7 +113,7 @@ def explain(event: Event, prices: PriceBook) -> Explanation:
         session=event.context.session,
         agent=event.context.agent,
         provider=(sheet.provider if sheet else "") or request.provider,
-        asked=request.model,
+        asked=request.model or f"tool {data.get('name', '')}".strip(),
         answered=answered,
         served=served,
         source=_source(sheet, served),
@@ -235,7 +235,9 @@ def _on_the_cost(event: Event, listed: int | None) -> Iterator[str]:
         )
     elif event.status == "failed" and not cost:
         yield f"Nothing was billed ({data.get('reason', 'it failed')})."
-    elif listed is not None and listed != cost:
+    elif listed is None:
+        yield "No price of the model is known now; an own price of it is given with --config."
+    elif listed != cost:
         yield (
             f"The recorded cost is {format_usd(cost)}: the price was another one when the call was "
             "made, or the user's own then."

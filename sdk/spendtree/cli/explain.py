@@ -93,8 +93,7 @@ def _show(found: Explanation) -> None:
 
 
 def _model(found: Explanation) -> str:
-    asked = found.asked or "a tool"
-    parts = [f"{found.provider} {asked}".strip()]
+    parts = [f"{found.provider} {found.asked}".strip()]
     if found.answered and found.answered != found.asked:
         parts.append(f"answered by {found.answered}")
     parts += [f"served as {name}" for name in found.served]
@@ -102,7 +101,8 @@ def _model(found: Explanation) -> str:
 
 
 def _table(found: Explanation) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="bold")
+    has_lines = bool(found.lines)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=has_lines, header_style="bold")
     table.add_column("What")
     for name in ("Count", "Price", "Cost"):
         table.add_column(name, justify="right")
