@@ -21,6 +21,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("errors", "money", "usage", "event"),
     ("pricing", "bound", "account", "contract", "response", "ending", "period"),
     ("tree", "metrics", "denial"),
+    ("explanation",),
     ("store",),
     ("config",),
     (

@@ -27,6 +27,11 @@ What few calls have stands in the data of CALL, TOOL and ADJUSTMENT:
 |---|---|
 | units | counts by the names of `spendtree.usage.UNITS`: other modalities, and fees |
 | marks | sorted short words on how sure the cost is, see below |
+| served | how it was served where that is not the everyday way: tier, speed, region |
+| answered_by | the model that answered, where another price than that of the asked one held |
+| cost_source | `provider` where the cost is what the provider stated |
+| stated_difference | the stated cost less what the price list says, in pico-dollars |
+| priced_part | what the priced parts cost, where the call counts at its hold instead |
 | unread | what of the response's usage was not understood: values by the path of their key |
 
 | mark | meaning |
@@ -187,6 +192,12 @@ class Event(NamedTuple):
         if rollup:
             return dict(rollup.get("unread", ()))
         return {} if self.data is None else dict.fromkeys(self.data.get("unread", ()), 1)
+
+    @property
+    def stated_difference(self) -> int:
+        """Return what the stated cost is above the price list's, in pico-dollars; 0 if unknown."""
+        data = self.data
+        return 0 if data is None else int(data.get("stated_difference", 0))
 
     @property
     def times(self) -> int:

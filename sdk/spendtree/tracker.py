@@ -21,6 +21,7 @@ from spendtree import attribution, lifetime, transfers
 from spendtree.account import Denial, kind_of
 from spendtree.bound import Tokenizer
 from spendtree.call import PURPOSE, Call, CallOptions, Tool
+from spendtree.call.charge import is_region
 from spendtree.call_site import Places
 from spendtree.clock import CLOCK_END, clock_error, recordable
 from spendtree.config import AccountKind, Config, Mode, load_config
@@ -55,6 +56,9 @@ log = logging.getLogger("spendtree")
 
 SESSION_IDLE_SECONDS = 3600
 """After which the holds of an unreachable host's process count as abandoned."""
+
+SERVED_MAX = 1_000
+"""Models of which is remembered how they were served otherwise than asked."""
 
 SWEEP_SECONDS = 1.0
 """Between two looks for holds of dead processes, while somebody waits."""
@@ -107,6 +111,8 @@ class Spendtree:
         """Where warnings of what a program does were logged."""
         self._failure: StoreUnavailableError | None = None
         """Why the store did not take what waits in these two, the last time."""
+        self.served_lately: dict[tuple[str, str], tuple[str, ...]] = {}
+        """How calls that left it to the provider were served lately, by provider and model."""
         self._swept = 0.0
         lifetime.watch(self)
 
@@ -143,6 +149,12 @@ class Spendtree:
         `input`, the text or messages themselves. Without either the model's limits are the bound.
         `provider` helps to find the price, `purpose` says why the call is made, `optional` marks
         what a policy may skip. Outside any scope it is recorded as unattributed.
+
+        Beside text: `served` is the service that the request asks for (`["priority"]`,
+        `["fast", "region:us"]`), `modalities` what it may read or write (`audio`, `image`,
+        `video`), `units` the most that it may use of what is billed beside tokens
+        (`{"web_search": 5}`, `{"audio_second": 60}`; the names of `spendtree.usage.UNITS`).
+        Raises UsageError for what cannot be meant.
         """
         return Call(self, current_of(self), model, **options)
 
@@ -399,6 +411,18 @@ class Spendtree:
             log.warning("the hold of a call that was never made was not given back: %s", error)
         if self.lines.by_account:
             self.lines.wake(event.context.path)
+
+    def served_as(self, request: Request, asked: tuple[str, ...], served: tuple[str, ...]) -> None:
+        """Remember how a call was served that left it to the provider: the next may be, too."""
+        if asked and not all(map(is_region, asked)):
+            return
+        tiers = tuple(name for name in served if not is_region(name))
+        if tiers:
+            if len(self.served_lately) >= SERVED_MAX:
+                self.served_lately.clear()
+            self.served_lately[request[:2]] = tiers
+        else:
+            self.served_lately.pop(request[:2], None)
 
     def money_moved(self, accounts: Sequence[str], session: Session) -> None:
         """Wake who waits for these accounts, and tell of marks that are reached now."""

@@ -68,12 +68,38 @@ def test_what_nobody_has_any_price_for_stays_unpriced() -> None:
     assert (event.cost, event.input_tokens) == (None, 600)
 
 
-@pytest.mark.parametrize("cost", [0.0123456789, "0.0123456789", 0])
+@pytest.mark.parametrize("cost", [0.0123456789, "0.0123456789"])
 def test_a_cost_that_the_response_states_is_booked_and_flagged(cost: Any) -> None:
     event = booked(body(cost=cost), asked="asked", prices={"asked": DEAR})
 
     assert event.cost == int(Decimal(str(cost)) * 10**12)
-    assert event.data == {"cost_source": "provider"}
+    assert event.data == {
+        "cost_source": "provider",
+        "marks": ["stated_cost"],
+        "stated_difference": event.cost - 1000 * 10_000_000,
+    }
+
+
+def test_a_stated_cost_of_nothing_is_not_believed_of_a_model_that_has_a_price() -> None:
+    """A proxy that knows no price says 0: it must not be the way past a ceiling."""
+    event = booked(body(cost=0), asked="asked", prices={"asked": DEAR})
+
+    assert event.cost == 1000 * 10_000_000
+    assert event.data == {"stated_difference": -event.cost}
+
+
+def test_a_stated_cost_of_nothing_holds_where_no_price_is_known() -> None:
+    event = booked(body(cost=0), asked="asked")
+
+    assert event.cost == 0
+    assert event.data == {"cost_source": "provider", "marks": ["stated_cost"]}
+
+
+def test_a_stated_cost_that_the_price_list_agrees_with_differs_by_nothing() -> None:
+    event = booked(body(cost="0.01"), asked="asked", prices={"asked": DEAR})
+
+    assert event.cost == 1000 * 10_000_000
+    assert event.data == {"cost_source": "provider", "marks": ["stated_cost"]}
 
 
 @pytest.mark.parametrize("cost", [-1, "many", 1e30, None])

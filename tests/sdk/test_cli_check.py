@@ -128,6 +128,23 @@ def test_the_settings_are_a_tree_that_fits_80_columns(
         assert part in text, part
 
 
+def test_tiers_and_factors_of_a_price_are_in_the_tree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "spendtree.yaml"
+    rates = "input_usd_per_mtok: {}, output_usd_per_mtok: 9"
+    path.write_text(
+        f"prices:\n  m: {{{rates.format(3)}, flex: 0.5, regions: {{eu: 1.1}},\n"
+        f"    tiers: [{{above: 1000, {rates.format(6)}}}, {{above: 2000, {rates.format(9)}}}]}}\n"
+    )
+
+    text = " ".join(" ".join(shown(path, capsys, monkeypatch)).replace("│", " ").split())
+
+    assert "flex: 0.5" in text
+    assert "regions: eu 1.1" in text
+    assert "tiers: (above 1000, input_usd_per_mtok 6, output_usd_per_mtok 9)," in text
+
+
 def test_the_tree_ends_in_the_warnings_each_on_one_line(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,26 @@ def test_calls_that_lost_their_scope_are_told_apart(tracker: Spendtree, capsys: 
     assert "ThreadPoolExecutor" in fix
 
 
+def test_stated_costs_far_from_the_price_list_are_a_warning_and_near_ones_are_not(
+    tracker: Spendtree, capsys: Capture
+) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 1000, "total_tokens": 2000}
+    for cost in ("0.0201", "0.09"):
+        with tracker.call("m", provider="acme", input_tokens=1000, max_output_tokens=1000) as call:
+            call.record({"usage": {**usage, "cost": cost}})
+        if cost == "0.0201":
+            near = examined(capsys)
+
+    far = examined(capsys)
+    assert not told(near, "log", "warning").keys() & set(told(far, "log", "warning"))
+    assert near["log"]["stated"][0]["difference_usd"] == "0.0001"
+    (text,) = [text for text in told(far, "log", "warning") if "price list" in text]
+    assert text == (
+        "acme m: 2 calls counted $0.1101, and the stated costs are $0.0701 more than the price "
+        "list says"
+    )
+
+
 def test_imported_calls_without_a_session_are_only_noted(capsys: Capture, tmp_path: Path) -> None:
     span = {
         "span_id": "a",

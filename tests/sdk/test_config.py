@@ -396,6 +396,29 @@ def test_a_price_key_that_nobody_knows_is_refused_on_its_line(write: Write) -> N
     assert refusal(write(text)).startswith("spendtree.yaml:4: prices.m.output_usd_per_token: ")
 
 
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("    flex: half", "prices.m.flex: 'half' is neither a factor"),
+        ("    regions: {eu: much}", "prices.m.regions.eu: 'much' is neither a factor"),
+        ("    regions:\n      eu: {}", "prices.m.regions.eu.input_usd_per_mtok: missing"),
+        ("    tiers:\n      - {above: 9}", "prices.m.tiers.0.input_usd_per_mtok: missing"),
+        (
+            "    tiers:\n      - {above: nine}",
+            "prices.m.tiers.0.above: 'nine' is not",
+        ),
+        (f"    tiers:\n      - {{above: {'9' * 5000}}}", "prices.m.tiers.0.above: '999"),
+    ],
+)
+def test_what_is_wrong_within_a_price_is_told_with_its_line(
+    write: Write, line: str, where: str
+) -> None:
+    text = f"prices:\n  m:\n    input_usd_per_mtok: 3\n    output_usd_per_mtok: 4\n{line}\n"
+    number = 5 + line.count("\n")
+
+    assert refusal(write(text)).startswith(f"spendtree.yaml:{number}: {where}")
+
+
 def test_a_price_that_lacks_a_key_is_refused_at_its_model(write: Write) -> None:
     message = refusal(write("prices:\n  m:\n    input_usd_per_mtok: 3\n"))
 

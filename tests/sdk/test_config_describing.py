@@ -34,7 +34,17 @@ GIVEN: dict[str, Any] = {
             "output_usd_per_mtok": "2.50",
             "context_window": "128000",
             "provider": "acme",
-        }
+        },
+        "contract": {
+            "input_usd_per_mtok": 0.1,
+            "output_usd_per_mtok": 1,
+            "web_search_usd": 0.01,
+            "output_audio_usd_per_mtok": 64,
+            "flex": 0.5,
+            "priority": {"input_usd_per_mtok": 2, "output_usd_per_mtok": 4},
+            "regions": {"eu": 1.1, "ap": {"input_usd_per_mtok": 3, "output_usd_per_mtok": 5}},
+            "tiers": [{"above": "1000", "input_usd_per_mtok": 3, "output_usd_per_mtok": 5}],
+        },
     },
     "metrics": {"max_customers": 500},
     "plans": {"pro": {"price_usd": "99.90"}},
@@ -96,6 +106,21 @@ def test_amounts_are_exact_decimal_text_and_counts_are_numbers() -> None:
         "output_usd_per_mtok": "2.50",
         "context_window": 128000,
         "provider": "acme",
+    }
+
+
+def test_tiers_factors_and_units_of_prices_show_their_amounts_as_text() -> None:
+    shown = describe(load_config(GIVEN))
+
+    assert shown["prices"]["contract"] == {
+        "input_usd_per_mtok": "0.1",
+        "output_usd_per_mtok": "1",
+        "web_search_usd": "0.01",
+        "output_audio_usd_per_mtok": "64",
+        "flex": "0.5",
+        "priority": {"input_usd_per_mtok": "2", "output_usd_per_mtok": "4"},
+        "regions": {"eu": "1.1", "ap": {"input_usd_per_mtok": "3", "output_usd_per_mtok": "5"}},
+        "tiers": [{"above": 1000, "input_usd_per_mtok": "3", "output_usd_per_mtok": "5"}],
     }
 
 

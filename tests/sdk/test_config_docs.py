@@ -14,7 +14,8 @@ from spendtree.config.review import review
 from spendtree.config.settings import ACCOUNT_KINDS, PERIODS
 from spendtree.config.steps import STEP_NAMES
 from spendtree.errors import ConfigurationError
-from spendtree.pricing.book import OWN_KEYS
+from spendtree.pricing.own import KEYS as OWN_KEYS
+from spendtree.pricing.own import UNIT_KEYS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 TEXT = PAGE.read_text("utf-8")
@@ -34,11 +35,14 @@ VOCABULARY: dict[str, Any] = {
     "periods": dict.fromkeys(PERIODS, loading.PERIOD),
     "plans": {"NAME": sections.PLAN},
     "policies": {"NAME": None},
-    "prices": {"NAME": OWN_KEYS},
+    "prices": {"NAME": {**{key: None for key in OWN_KEYS if key not in UNIT_KEYS}}},
     "metrics": sections.METRICS,
     "alerts": {"thresholds": {"NAME": None}},
 }
-"""Every key as the readers' tables have it; what is no mapping is the end of a key."""
+"""Every key as the readers' tables have it; what is no mapping is the end of a key. The prices of
+units have a table of their own."""
+
+UNITS_PAGE = PAGE.with_name("pricing.md").read_text("utf-8")
 
 
 def leaves(tree: Mapping[str, Any], *above: str) -> Iterator[str]:
@@ -71,6 +75,15 @@ def test_the_table_names_every_key_that_there_is_once_and_no_other() -> None:
     assert sorted(named) == sorted(leaves(VOCABULARY))
 
 
+def test_the_table_of_units_names_every_key_of_a_units_price() -> None:
+    (section,) = re.findall(r"^## Units and fees\n(.*?)^## ", UNITS_PAGE, re.MULTILINE | re.DOTALL)
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    keys = [key for line in lines for key in re.findall(r"`([^`]+)`", line.split("|")[2])]
+
+    assert sorted(keys) == sorted(UNIT_KEYS)
+    assert "pricing.md#units-and-fees" in TEXT
+
+
 def test_the_whole_file_is_valid_and_nothing_in_it_is_odd(example: Path) -> None:
     assert review(load_config(example)) == []
 
@@ -82,6 +95,8 @@ def test_the_whole_file_uses_every_key(example: Path) -> None:
         merged: dict[str, Any] = {}
         for entry in data[section].values():
             merged.update(entry if isinstance(entry, dict) else {})
+        if section == "prices":  # keys that hold prices of their own end here
+            merged = {key: None for key in merged if key not in UNIT_KEYS}
         data[section] = {"NAME": merged or None}
     used = set(leaves(data))
 

@@ -12,6 +12,8 @@ def remarks(given: dict[str, Any]) -> list[Remark]:
     return review(load_config(given))
 
 
+OF_GPT_4O: dict[str, Any] = {"input_usd_per_mtok": "2.5", "output_usd_per_mtok": 10}
+
 ODD: dict[str, tuple[dict[str, Any], Remark]] = {
     "a max_cost above the ceiling": (
         {"session": {"ceiling_usd": 1}, "agents": {"a": {"max_cost_usd": "1.5"}}},
@@ -132,6 +134,41 @@ ODD: dict[str, tuple[dict[str, Any], Remark]] = {
         Remark(
             ("prices", "gpt-4o", "output_usd_per_mtok"),
             "1,000 times dearer than in the catalogue; prices are dollars per million tokens",
+        ),
+    ),
+    "a fee per thousand": (
+        {"prices": {"gpt-4o": {**OF_GPT_4O, "input_usd_per_mtok": 2, "web_search_usd": 10}}},
+        Remark(
+            ("prices", "gpt-4o", "web_search_usd"),
+            "1,000 times dearer than in the catalogue; the price is dollars for one web search",
+        ),
+    ),
+    "a factor in percent": (
+        {"prices": {"m": {**OF_GPT_4O, "flex": 50}}},
+        Remark(
+            ("prices", "m", "flex"),
+            "makes every token 50 times as expensive; half the price is 0.5",
+        ),
+    ),
+    "a region in percent": (
+        {"prices": {"m": {**OF_GPT_4O, "regions": {"eu": "110"}}}},
+        Remark(
+            ("prices", "m", "regions", "eu"),
+            "makes every token 110 times as expensive; half the price is 0.5",
+        ),
+    ),
+    "a large call that is cheaper": (
+        {
+            "prices": {
+                "m": {
+                    **OF_GPT_4O,
+                    "tiers": [{"above": 5, "input_usd_per_mtok": "1", "output_usd_per_mtok": 10}],
+                }
+            }
+        },
+        Remark(
+            ("prices", "m", "tiers", 0, "input_usd_per_mtok"),
+            "$1 is less than the $2.5 of smaller calls",
         ),
     ),
     "a price that is in the catalogue": (

@@ -178,6 +178,16 @@ def test_the_cost_above_the_hold_is_an_overrun_and_a_call_without_a_hold_has_non
     assert total(made, "overrun_usd_total") == 20
 
 
+def test_what_providers_state_above_and_below_the_price_list_is_a_sum_of_both() -> None:
+    made = folded(
+        call(cost=70, data={"stated_difference": 20}),
+        call(cost=70, data={"stated_difference": -50}),
+        call(cost=70, data={"marks": ["stated_cost"]}),
+    )
+
+    assert total(made, "stated_cost_difference_usd") == -30
+
+
 def test_a_call_outside_any_session_counts_as_level_0_and_as_unattributed() -> None:
     stray = Context(customer="acme")
 

@@ -1,13 +1,15 @@
 """Prices as integers equal the catalogue's own arithmetic, and the worst case is never exceeded."""
 
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, localcontext
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import genai_prices
@@ -25,17 +27,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spendtree.errors import ConfigurationError
-from spendtree.money import to_pico
-from spendtree.pricing import Listing, PriceBook, Rates, Sheet, Tier
-from spendtree.pricing.catalogue import BUCKETS, sheet_of
+from spendtree.money import to_pico, to_usd
+from spendtree.pricing import Listing, PriceBook, Rates, Sheet, Tier, supplements
+from spendtree.pricing.catalogue import BUCKETS, UNIT_PRICES, sheet_of
+from spendtree.pricing.providers import plain_id
 from spendtree.pricing.sheet import ALWAYS, DAY_US
-from spendtree.usage import TOKENS_MAX, Usage
+from spendtree.usage import TOKENS_MAX, UNITS, Usage
 
 ENTRIES = [(each, model) for each in get_snapshot().providers for model in each.models]
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 BOOK = PriceBook()
+KNOWN = {"input_mtok", *(key for keys, _ in UNIT_PRICES.values() for key in keys)}
+"""The catalogue's prices by which alone a model can be billed."""
 
 
 def _us(at: datetime) -> int:
@@ -150,11 +155,19 @@ def test_every_priced_model_costs_what_genai_prices_says() -> None:
     assert 0 < rounded < 60
 
 
-def test_exactly_the_models_without_a_price_for_tokens_are_unknown() -> None:
-    """205 of 2,330: 179 list no price at all (most of them ":free"), 26 bill hours, pages, …"""
+def test_exactly_the_models_without_any_price_are_unknown() -> None:
+    """179 of 2,330 list no price at all (most of them ":free"); 26 bill hours, pages, …"""
+    unknown = by_units = 0
     for provider, model in ENTRIES:
-        by_tokens = all("input_mtok" in vars(prices) for prices in _lists(model))
-        assert (sheet_of(provider, model) is not None) == by_tokens, (provider.id, model.id)
+        sheet, lists = sheet_of(provider, model), list(_lists(model))
+        if sheet is None:
+            unknown += 1
+            assert any(not [key for key in vars(each) if key in KNOWN] for each in lists)
+        else:
+            by_units += not sheet.by_tokens
+            assert sheet.by_tokens == all("input_mtok" in vars(each) for each in lists)
+    assert unknown > 150
+    assert 20 < by_units < 40
 
 
 def test_a_model_that_lists_input_only_bills_no_output() -> None:
@@ -384,7 +397,6 @@ def test_a_name_as_it_is_met_in_traces_finds_its_seller(
         ("openai/", ""),
         ("moderation", "openai"),  # listed without a price: unknown, not free
         ("deepseek-r1:free", "openrouter"),
-        ("whisper-1", "openai"),  # by the hour
     ],
 )
 def test_an_unknown_price_is_none_and_never_zero(model: str, provider: str) -> None:
@@ -481,12 +493,16 @@ def test_an_own_price_tells_the_limits_of_the_model() -> None:
         ("cache_write_usd_per_mtok", None, r"None is no amount"),
         ("cache_write_1h_usd_per_mtok", "1e9", r"'1e9' is more than"),
         ("input_usd", "3", r"unknown \(value '3'\); allowed are input_usd_per_mtok, output_"),
-        ("context_window", 0, r"0 is no token count; give a whole number from 1"),
-        ("context_window", True, r"True is no token count"),
-        ("max_output_tokens", "8k", r"'8k' is no token count"),
-        ("max_output_tokens", 2**41, r"2199023255552 is no token count"),
-        ("provider", "", r"'' is no name; leave it out"),
-        ("provider", 7, r"7 is no name"),
+        ("context_window", 0, r"0 is not a token count; give a whole number from 1"),
+        ("context_window", True, r"True is not a token count"),
+        ("max_output_tokens", "8k", r"'8k' is not a token count"),
+        ("max_output_tokens", 2**41, r"2199023255552 is not a token count"),
+        ("provider", "", r"'' is not a name; leave it out"),
+        ("provider", 7, r"7 is not a name"),
+        ("flex", "half", r"'half' is neither a factor \(0.5 is half the price\) nor prices"),
+        ("priority", 5000, r"5000 is a factor on prices; at most 1000"),
+        ("regions", "eu", r"'eu' is not a mapping of regions"),
+        ("tiers", "none", r"'none' is not a list of prices"),
     ],
 )
 def test_a_wrong_own_price_is_refused_by_key_value_and_what_is_allowed(
@@ -506,6 +522,260 @@ def test_an_own_price_needs_input_and_output(missing: str) -> None:
 def test_own_prices_that_are_no_mapping_are_refused(prices: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^prices"):
         PriceBook(prices)
+
+
+TIER = {"above": 272_000, "input_usd_per_mtok": "9", "output_usd_per_mtok": "40.5"}
+
+
+def test_an_own_price_may_have_tiers_whose_rate_holds_for_the_whole_call() -> None:
+    sheet = _own(tiers=[TIER], web_search_usd="0.01")
+    assert sheet.cost(Usage(272_000, 1000), 0) == 272_000 * 3_000_000 + 1000 * 15_000_000
+    assert sheet.cost(Usage(272_001, 1000), 0) == 272_001 * 9_000_000 + 1000 * 40_500_000
+    # Tokens of other modalities count towards a tier, and fees hold in each.
+    large = Usage(272_000, 0, units={"input_image": 1, "web_search": 1})
+    assert sheet.cost(large, 0) == 272_001 * 9_000_000 + 10_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("tiers", "problem"),
+    [
+        ([{"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}], "0.above: missing"),
+        ([TIER, TIER], "1.above: 272000 does not come after 272000"),
+        ([{**TIER, "flex": 1}], "0.flex: unknown"),
+        ([{"above": 5, "input_usd_per_mtok": 1}], "0.output_usd_per_mtok: missing"),
+        (["272k"], "0: '272k' is not a mapping"),
+    ],
+)
+def test_a_wrong_tier_of_an_own_price_is_refused_where_it_stands(tiers: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^prices\.m\.tiers\.{problem}"):
+        _own(tiers=tiers)
+
+
+def test_an_own_price_may_say_what_tiers_speeds_and_regions_cost() -> None:
+    sheet = _own(
+        flex="0.5",
+        priority={"input_usd_per_mtok": "7", "output_usd_per_mtok": "30"},
+        regions={"EU": "1.1", "ap": {"input_usd_per_mtok": "4", "output_usd_per_mtok": "16"}},
+    )
+    usage = Usage(1_000_000, 1_000_000)
+
+    def usd(*served: str) -> int:
+        return sheet.under(served).cost(usage, 0)
+
+    assert usd() == to_pico(18)
+    assert usd("flex") == to_pico(9)
+    assert usd("priority") == to_pico(37)
+    assert usd("region:eu") == to_pico("19.8")
+    assert usd("flex", "region:eu") == to_pico("9.9")
+    assert usd("priority", "region:eu") == to_pico("40.7")
+    assert usd("region:ap") == to_pico(20)
+
+
+def test_an_own_price_has_the_factors_and_fees_of_its_provider_unless_it_gives_its_own() -> None:
+    book = PriceBook({"gpt-5": OWN, "gpt-4o": {**OWN, "batch": 1, "web_search_usd": 0}})
+    contract, other = book.sheet("gpt-5", "openai"), book.sheet("gpt-4o", "openai")
+    assert contract is not None
+    assert other is not None
+    assert contract.under(("flex",)).cost(Usage(1_000_000, 0), 0) == to_pico("1.5")
+    assert contract.charge(Usage(0, 0, units={"web_search": 1}), 0) == (to_pico("0.01"), ())
+    assert other.under(("batch",)).cost(Usage(1_000_000, 0), 0) == to_pico(3)
+    assert other.charge(Usage(0, 0, units={"web_search": 1}), 0) == (0, ())
+
+
+def test_an_own_price_without_tiers_costs_more_for_large_calls_as_the_models_list_price_does() -> (
+    None
+):
+    contract = {"input_usd_per_mtok": "4.5", "output_usd_per_mtok": "27"}
+    large = Usage(300_000, 1000)
+    book = PriceBook({"gpt-5.5": contract, "gpt-4o": contract})
+    flat = PriceBook({"gpt-5.5": {**contract, "tiers": []}})
+    costs = [
+        sheet and to_usd(sheet.cost(large, 0))
+        for sheet in (
+            book.sheet("gpt-5.5", "openai"),
+            book.sheet("gpt-5.5"),
+            book.sheet("gpt-4o", "openai"),
+            flat.sheet("gpt-5.5", "openai"),
+        )
+    ]
+    assert costs == [Decimal("2.7405")] * 2 + [Decimal("1.377")] * 2
+
+
+FLAT_IN_THE_CATALOGUE = {"openai.gpt-5.4", "openai.gpt-5.5"}
+"""Bedrock's: the provider's page says that large calls cost more, and the list does not."""
+
+
+def test_large_calls_cost_what_the_catalogue_says_of_every_model_that_it_has_tiers_for() -> None:
+    """Those of the table's providers; it must change with the catalogue."""
+    sellers = {seller for row in supplements.LARGE_CALLS for seller in row.providers}
+    for provider, model, sheet in _priced():
+        if provider.id not in sellers or model.id in FLAT_IN_THE_CATALOGUE:
+            continue
+        row = supplements.large_call(provider.id, plain_id(model.id))
+        small, *large = sheet.listings[-1].tiers
+        assert [tier.above for tier in large] == ([row.above] if row else []), model.id
+        for tier in large:
+            assert row is not None
+            assert tier.rates.input == small.rates.input * row.input, model.id
+            assert tier.rates.output == small.rates.output * row.output, model.id
+
+
+# Units and modifiers of the catalogue.
+
+SERVED = [
+    ("gpt-5-nano", "openai", ("flex",), Usage(10_000, 2000), "0.00065"),
+    ("gpt-5", "openai", ("priority",), Usage(10_000, 2000), "0.065"),
+    ("gpt-5-mini", "openai", ("priority",), Usage(1_000_000, 0), "0.45"),
+    ("gpt-4o-mini", "openai", ("priority",), Usage(1_000_000, 0), "0.25"),
+    ("gpt-4.1", "openai", ("priority",), Usage(1_000_000, 0), "3.5"),
+    ("gpt-5.5", "openai", ("region:eu",), Usage(1_000_000, 0), "11"),
+    ("gpt-4o", "openai", ("region:eu",), Usage(1_000_000, 0), "2.5"),
+    ("claude-opus-5", "anthropic", ("fast",), Usage(1000, 500), "0.035"),
+    ("claude-opus-4-6", "anthropic", ("fast",), Usage(1_000_000, 0), "30"),
+    ("claude-opus-5", "anthropic", ("fast", "region:us"), Usage(1_000_000, 0), "11"),
+    ("claude-sonnet-4-6", "anthropic", ("batch",), Usage(1000, 500), "0.00525"),
+    ("gemini-2.5-flash", "google", ("priority",), Usage(1_000_000, 0), "0.54"),
+    ("gemini-2.5-flash", "google", ("flex",), Usage(1_000_000, 0), "0.15"),
+    ("amazon.nova-pro-v1:0", "aws", ("priority",), Usage(1_000_000, 0), "1.4"),
+]
+
+
+@pytest.mark.parametrize(("model", "provider", "served", "usage", "usd"), SERVED)
+def test_what_a_call_is_served_as_is_in_its_price(
+    model: str, provider: str, served: tuple[str, ...], usage: Usage, usd: str
+) -> None:
+    sheet = BOOK.sheet(model, provider)
+    assert sheet is not None
+    under = sheet.under(served)
+    assert under.charge(usage, _us(NOW)) == (to_pico(usd), ())
+    assert under.worst(usage.input_tokens, usage.output_tokens, _us(NOW)) >= to_pico(usd)
+    assert sheet.under(()) is sheet
+    assert sheet.under(served) is under, "made once"
+
+
+def test_a_modifier_that_nobody_has_a_price_for_is_named_and_changes_nothing() -> None:
+    sheet = BOOK.sheet("gpt-4o", "openai")
+    assert sheet is not None
+    under = sheet.under(("scale",))
+    assert under.charge(Usage(1000, 0), 0) == (2_500_000_000, ("scale",))
+    assert under.worst(1000, 0) == sheet.worst(1000, 0)
+
+
+UNITS_CHARGED = [
+    (
+        *("gpt-audio", "openai"),
+        Usage(200, 100, units={"input_audio": 800, "output_audio": 900}),
+        "0.0847",
+    ),
+    (
+        *("gpt-4o-audio-preview", "openai"),
+        Usage(200, 100, units={"input_audio": 800, "output_audio": 900}),
+        "0.1055",
+    ),
+    ("gemini-2.5-flash-image", "google", Usage(20, 0, units={"output_image": 1290}), "0.038706"),
+    ("gpt-image-1", "openai", Usage(100, 1056, units={"input_image": 400}), "0.04674"),
+    ("gpt-4o-transcribe", "openai", Usage(0, 100, units={"input_audio": 1000}), "0.007"),
+    ("whisper-1", "openai", Usage(0, 0, units={"audio_second": 60}), "0.006"),
+    ("gpt-5", "openai", Usage(0, 0, units={"web_search": 2, "file_search": 1}), "0.0225"),
+    ("gpt-5", "openai", Usage(0, 0, units={"code_session": 1}), "0.03"),
+    ("claude-sonnet-4-6", "anthropic", Usage(1000, 500, units={"web_search": 2}), "0.0305"),
+    ("gemini-2.5-flash", "google", Usage(1000, 500, units={"grounded_prompt": 1}), "0.03655"),
+    ("gemini-3-flash-preview", "google", Usage(0, 0, units={"web_search": 2}), "0.028"),
+    ("rerank-v3.5", "cohere", Usage(0, 0, units={"rerank_search": 1}), "0.002"),
+    ("gemini-2.5-pro", "google", Usage(0, 0, units={"input_audio": 1000}), "0.00125"),
+    ("gpt-4o", "openai", Usage(0, 0, units={"input_image": 1000}), "0.0025"),
+    ("mistral-ocr-latest", "mistral", Usage(0, 0, units={"page": 10}), "0.04"),
+    ("tts-1", "openai", Usage(0, 0, units={"character": 1000}), "0.015"),
+]
+
+
+@pytest.mark.parametrize(("model", "provider", "usage", "usd"), UNITS_CHARGED)
+def test_what_is_billed_beside_text_tokens_is_in_the_price(
+    model: str, provider: str, usage: Usage, usd: str
+) -> None:
+    sheet = BOOK.sheet(model, provider)
+    assert sheet is not None
+    assert sheet.charge(usage, _us(NOW)) == (to_pico(usd), ())
+    assert sheet.cost(usage, _us(NOW)) == to_pico(usd)
+    lines = list(sheet.items(usage, _us(NOW)))
+    assert sum(line.cost for line in lines) == to_pico(usd)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "unit"),
+    [
+        ("gpt-5-nano", "openai", "output_audio"),
+        ("gpt-4o", "openai", "input_audio"),
+        ("claude-sonnet-4-6", "anthropic", "code_session"),
+        ("deepseek-chat", "deepseek", "web_search"),
+    ],
+)
+def test_a_unit_that_nobody_has_a_price_for_is_named_and_counts_no_less_than_text(
+    model: str, provider: str, unit: str
+) -> None:
+    sheet = BOOK.sheet(model, provider)
+    assert sheet is not None
+    charge = sheet.charge(Usage(1000, 0, units={unit: 10}), _us(NOW))
+    as_text = {"output_audio": Usage(1000, 10), "input_audio": Usage(1010, 0)}
+    assert charge == (sheet.cost(as_text.get(unit, Usage(1000, 0)), _us(NOW)), (unit,))
+
+
+def test_a_model_made_for_sound_is_held_for_sound_and_another_where_it_reads_some() -> None:
+    audio, flash = BOOK.sheet("gpt-audio", "openai"), BOOK.sheet("gemini-2.5-flash", "google")
+    assert audio is not None
+    assert flash is not None
+    assert audio.worst(1000, 1000) == to_pico("0.096")
+    assert flash.worst(1000, 0) == to_pico("0.0003")
+    assert flash.reading(("audio",)).worst(1000, 0) == to_pico("0.001")
+    assert flash.worst_units({"grounded_prompt": 2}) == to_pico("0.07")
+
+
+@given(
+    text=st.builds(Usage, *[st.integers(0, 10**6)] * 5),
+    units=st.dictionaries(st.sampled_from(sorted(UNITS)), st.integers(0, 10**4), max_size=4),
+    served=st.sampled_from([(), ("flex",), ("priority", "region:eu"), ("batch",), ("scale",)]),
+    model=st.sampled_from(["gpt-5", "gpt-5.5", "gpt-audio", "gpt-image-1", "whisper-1"]),
+)
+def test_a_charge_is_the_sum_of_its_lines_and_never_below_its_text(
+    text: Usage, units: dict[str, int], served: tuple[str, ...], model: str
+) -> None:
+    sheet = BOOK.sheet(model, "openai")
+    assert sheet is not None
+    under, usage = sheet.under(served), replace(text, units=units)
+    charge, lines = under.charge(usage, _us(NOW)), list(under.items(usage, _us(NOW)))
+    assert charge.cost == sum(line.cost for line in lines)
+    known = {*under.unknown, *(line.name for line in lines if line.price is None)}
+    assert set(charge.unpriced) == known
+    if sheet.by_tokens:
+        assert charge.cost >= under.cost(text, _us(NOW))
+    assert charge.cost == under.cost(usage, _us(NOW))
+
+
+Row = supplements.Factor | supplements.Fee | supplements.LargeCall
+
+UNLISTED = {
+    r"ft:gpt-4o-2024",
+    r"gpt-4o-(audio|realtime)-preview-2024-10-01",
+    r"rerank-v4\.0-pro",
+    "rerank",
+}
+"""Models that only the supplements know."""
+
+
+def test_every_factor_and_fee_has_a_source_and_a_model_of_the_catalogue() -> None:
+    ids = {(provider.id, plain_id(model.id)) for provider, model in ENTRIES}
+    tables: tuple[tuple[Row, ...], ...] = (
+        supplements.FACTORS,
+        supplements.FEES,
+        supplements.LARGE_CALLS,
+    )
+    for row in chain.from_iterable(tables):
+        assert row.source
+        known = [id for id in ids if id[0] in row.providers and re.match(row.models, id[1])]
+        assert known or row.models in UNLISTED, row
+    for fee in supplements.FEES:
+        assert fee.unit in UNITS
+        assert Decimal(fee.usd) > 0
 
 
 # The book.

@@ -286,6 +286,17 @@ def test_a_rollup_says_what_single_events_said() -> None:
     assert (once.id, once.seq) == (calls[0].id, calls[0].seq)
 
 
+def test_a_rollup_has_the_sum_of_what_stated_costs_differ_from_the_list() -> None:
+    calls = [
+        event(Kind.CALL, NOON + n, data={"stated_difference": n, "cost_source": "provider"})
+        for n in (5, -2, 9)
+    ]
+    once = rolled_up(calls)
+
+    assert once == rolled_up([rolled_up(calls[:2]), calls[2]])
+    assert once.stated_difference == 12
+
+
 @pytest.mark.parametrize(
     "other",
     [

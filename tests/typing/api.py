@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 import spendtree
 from spendtree.collector.collecting import Collector
 from spendtree.collector.serving import MetricsApp
+from spendtree.explanation import Explanation
 from spendtree.integrations.asgi import SpendtreeMiddleware
 from spendtree.integrations.httpx import propagate
 from spendtree.testing import (
@@ -77,6 +78,12 @@ def calls(response: object) -> None:
         assert_type(call.max_output_tokens, int | None)
         call.record(response)
         call.record(spendtree.Usage(input_tokens=1, output_tokens=2, reasoning_tokens=1))
+    with spendtree.call(
+        "gpt-5", served=["priority"], modalities=["image"], units={"web_search": 2}
+    ) as call:
+        call.record(spendtree.Usage(200, 100, units={"input_image": 800, "web_search": 1}))
+    assert_type(call.explain(), Explanation)
+    assert_type(call.explain().to_dict(), dict[str, Any])
     messages = [{"role": "user", "content": "hello"}]
     with spendtree.purpose("plan"), spendtree.call("gpt-4o", input=messages, purpose="route"):
         pass

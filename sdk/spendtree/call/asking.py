@@ -4,14 +4,15 @@ Nothing here knows how a call ends.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from spendtree.account import Denial, kind_of
 from spendtree.bound import Conversation, Learned, learn
 from spendtree.bound import input_tokens as bound_input_tokens
-from spendtree.call import limits, refusing
+from spendtree.call import limits, options, refusing
+from spendtree.call.charge import is_region
 from spendtree.call.options import PURPOSE
 from spendtree.clock import CLOCK_END, clock_error
 from spendtree.config import Step
@@ -25,8 +26,9 @@ from spendtree.errors import (
 from spendtree.event import LOST_THREAD, NO_CONTEXT, Context, Request
 from spendtree.ids import new_id
 from spendtree.money import PICO_MAX
+from spendtree.pricing import Sheet
 from spendtree.store.locks import StoreBusyError
-from spendtree.usage import TOKENS_MAX, Usage
+from spendtree.usage import NO_UNITS, TOKENS_MAX, Usage
 from spendtree.waiting import RETRY_SECONDS
 
 if TYPE_CHECKING:
@@ -69,6 +71,13 @@ class Asking:
     """How many answers it asks for, each of which may have the whole output limit."""
     output_limit: "OutputLimit | None" = None
     """The limit of each answer that it assumes, None where it was given one."""
+    served: tuple[str, ...] = ()
+    """What the request asks to be served as, beside the everyday way: a tier, a speed, a region."""
+    may_be_everyday = False
+    """What it asks to be served as is a wish: the everyday way must be payable, too."""
+    _units: Mapping[str, int] = NO_UNITS
+    """The most that it may use of what is billed beside tokens."""
+    _modalities: tuple[str, ...] = ()
     floor_tokens = 0
     """The least output that a clamp was content with, once one was tried."""
     _one_prompt = True
@@ -88,6 +97,9 @@ class Asking:
         input: Any = None,
         purpose: str | None = None,
         optional: bool = False,
+        served: Sequence[str] = (),
+        units: Mapping[str, int] = NO_UNITS,
+        modalities: Sequence[str] = (),
     ) -> None:
         self.tracker = tracker
         self._scope = scope
@@ -97,6 +109,10 @@ class Asking:
         self.max_output_tokens = max_output_tokens
         self.optional = optional
         self._input = input
+        if served or units or modalities:
+            self.served = options.served(served)
+            self._units = Usage(0, 0, units=units).units
+            self._modalities = options.modalities(modalities)
 
     @property
     def model(self) -> str:
@@ -261,10 +277,12 @@ class Asking:
         sheet, inputs, outputs = self._sheet, self.input_tokens, self.max_output_tokens
         if sheet is None or inputs is None or outputs is None:
             return self.ask()  # nothing is known to clamp
-        least = sheet.worst(inputs, min(floor_tokens, outputs), self._started)
+        sheet = self._bounds(sheet, inputs, outputs)
+        fees = sheet.worst_units(self._units, self._started) if self._units else 0
+        least = fees + sheet.worst(inputs, min(floor_tokens, outputs), self._started)
         denial = self.ask(floor=least)
         if denial is None and 0 <= self._held < self._amount:
-            fits = sheet.affordable_output_tokens(self._held, inputs, self._started)
+            fits = sheet.affordable_output_tokens(self._held - fees, inputs, self._started)
             self.max_output_tokens = min(outputs, fits)
             self.decide(f"clamped output from {outputs} to {self.max_output_tokens} tokens")
         return denial
@@ -348,6 +366,8 @@ class Asking:
 
     def _worst_case(self) -> int:
         sheet, capped = self._sheet, self._capped
+        if sheet is not None and not sheet.by_tokens:
+            return self._by_units(sheet)
         if sheet is None:
             if capped or self._is_capped_elsewhere():
                 refusing.without_price(self)
@@ -381,8 +401,41 @@ class Asking:
                 f"numbers from 0 to {TOKENS_MAX}"
             )
         self.input_tokens, self.max_output_tokens = inputs, outputs
-        amount = sheet.worst(inputs, outputs, self._started)
+        amount = self._bounds(sheet, inputs, outputs).worst(inputs, outputs, self._started)
+        if self._units:
+            amount += sheet.worst_units(self._units, self._started)
         return amount if amount <= PICO_MAX else PICO_MAX
+
+    def _bounds(self, sheet: Sheet, inputs: int, outputs: int) -> Sheet:
+        """Return the sheet that bounds this call: as it may be served, and for what it reads.
+
+        What it is served as may have no price: then the everyday price is the bound, and what it
+        really was is marked when it ends.
+        """
+        lately = self.tracker.served_lately
+        recent = lately.get(self._request[:2], ()) if lately else ()
+        if self.served or recent:
+            sheets = map(sheet.under, self._ways(recent))
+            sheet = max(sheets, key=lambda each: each.worst(inputs, outputs, self._started))
+        return sheet.reading(self._modalities) if self._modalities else sheet
+
+    def _ways(self, recent: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """Yield how it may be served: as it asks, in the everyday way, as calls were lately."""
+        regions = tuple(name for name in self.served if is_region(name))
+        yield self.served
+        if self.served != regions:
+            if self.may_be_everyday:
+                yield regions
+        elif recent:
+            yield recent + regions
+
+    def _by_units(self, sheet: Sheet) -> int:
+        """Bound a model that is billed by the second, page or search: tokens bound nothing."""
+        if self._units:
+            return min(sheet.worst_units(self._units, self._started), PICO_MAX)
+        if (self._capped or self._is_capped_elsewhere()) and self._is_enforced():
+            raise ConfigurationError(refusing.by_units(self._request.model, sheet))
+        return 0
 
     def _is_capped_elsewhere(self) -> bool:
         """Tell whether somebody else has given the session a ceiling since it was opened here.

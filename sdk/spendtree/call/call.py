@@ -8,14 +8,15 @@ import logging
 import os
 from collections.abc import Awaitable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from spendtree.account import Denial
-from spendtree.call.answer import Answer, price, read
+from spendtree.call.answer import Answer, read
 from spendtree.call.asking import ASKED, ENDED, ENTERED, INNERMOST, Asking
+from spendtree.call.charge import Terms, charge_of_usage, price
 from spendtree.call_site import call_site
 from spendtree.ending import not_billed
-from spendtree.errors import SpendtreeError
+from spendtree.errors import ScopeError, SpendtreeError
 from spendtree.event import Event, Kind
 from spendtree.exit_guard import Interrupted, guarded
 from spendtree.money import to_usd
@@ -24,6 +25,9 @@ from spendtree.policy import degrade
 from spendtree.store.locks import StoreBusyError
 from spendtree.usage import Usage
 from spendtree.waiting import DONE, Bell, Pauses, TaskBell, in_event_loop
+
+if TYPE_CHECKING:
+    from spendtree.explanation import Explanation
 
 log = logging.getLogger("spendtree")
 
@@ -87,6 +91,18 @@ class Call(Asking):
                 self._request.model,
                 answer.problem,
             )
+
+    def explain(self) -> "Explanation":
+        """Return how its cost came about, line by line; once the call has ended.
+
+        `str()` of its parts and `to_dict()` are for people and programs; see
+        `spendtree.explanation.Explanation`. Raises ScopeError while the call has not ended.
+        """
+        from spendtree.explanation import explain  # noqa: PLC0415 - only who asks pays for it
+
+        if self._event is None:
+            raise ScopeError("the call has not ended: explain it after its `with` block")
+        return explain(self._event, self.tracker.prices)
 
     def void(self, reason: str) -> None:
         """Say that surely nothing was billed: the hold is given back when the call ends."""
@@ -239,20 +255,21 @@ class Call(Asking):
             at = self._end_time()
         sheet, answer = self._sheet, self._answer
         data = self._data
-        if answer is None:
+        if answer is None and not usage.units and not self.served:
             cost = None if sheet is None else sheet.cost(usage, self._started)
         else:
-            book, started = self.tracker.prices, self._started
-            cost, told = price(answer, usage, self._request, sheet, book, started)
-            if told:
-                data = {**(data or {}), **told}
+            terms = Terms(self._request, sheet, self.tracker.prices, self._started, self.served)
+            least = max(self._held, 0) if self._capped else 0
+            if answer is None:
+                cost, said = charge_of_usage(usage, terms, least)
+            else:
+                cost, said = price(answer, usage, terms, least)
+                if answer.served is not None:
+                    self.tracker.served_as(self._request, self.served, answer.served)
+            if said:
+                data = {**(data or {}), **said}
         if error is not None:
             data = {**(data or {}), "error": type(error).__name__}
-        if usage.units:
-            data = {**(data or {}), "units": dict(usage.units)}
-        if answer is not None and answer.unread:
-            unread = {"marks": ["unread"], "unread": dict(answer.unread)}
-            data = {**(data or {}), **unread}
         fields = (
             0,
             Kind.CALL,

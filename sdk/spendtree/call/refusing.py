@@ -8,6 +8,8 @@ from spendtree.call import limits
 from spendtree.denial import budget_error
 from spendtree.errors import BudgetExceededError, UnknownPriceError
 from spendtree.event import Event, Kind
+from spendtree.pricing import Sheet
+from spendtree.usage import UNITS
 
 if TYPE_CHECKING:
     from spendtree.call.asking import Asking
@@ -84,6 +86,18 @@ def unbounded(model: str, inputs: int | None) -> str:
     return (
         f"a call of {model!r} under a cap needs an upper bound: {way_out}, or state "
         f"context_window under `prices.{model}` in spendtree.yaml"
+    )
+
+
+def by_units(model: str, sheet: Sheet) -> str:
+    """Return what to say of a call under a cap of a model that is not billed by tokens."""
+    names = sorted({name for each in sheet.listings for tier in each.tiers for name in tier.units})
+    # Tools that any model of the provider may use are not what this one is billed by.
+    names = [name for name in names if UNITS[name].modality or UNITS[name].direction] or names
+    example = next((name for name in names if UNITS[name].family == "fee"), "request")
+    return (
+        f"{model!r} is billed by {' and '.join(names) or 'units'}, not by tokens: under a cap say "
+        f"how many at most, as in call(..., units={{{example!r}: 60}})"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import spendtree
-from spendtree.cli import checking, demo, importing, output, pruning, rules, sessions, tree
+from spendtree.cli import checking, demo, explain, importing, output, pruning, rules, sessions, tree
 from spendtree.cli.doctor import doctor
 from spendtree.errors import SpendtreeError
 
@@ -46,6 +46,7 @@ def create_app() -> typer.Typer:
     app.command("import")(importing.import_traces)
     app.command("sessions")(sessions.sessions)
     app.command("tree")(tree.tree)
+    app.command("explain")(explain.explain)
     app.command("check")(checking.check)
     app.command("doctor")(doctor)
     app.command("prune")(pruning.prune)

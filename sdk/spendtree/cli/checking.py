@@ -94,8 +94,13 @@ def _line(value: Any) -> str:
 
 
 def _item(value: Any) -> str:
-    """Return an item of a list: a step that says something about itself has it in brackets."""
+    """Return an item of a list: a step that says something about itself has it in brackets.
+
+    So has a tier of a price, which is a mapping of several keys.
+    """
     if not isinstance(value, dict):
         return str(value)
+    if len(value) > 1:
+        return f"({_line(value)})"
     ((name, options),) = value.items()
     return f"{name} ({_line(options)})"

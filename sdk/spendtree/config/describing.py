@@ -11,8 +11,15 @@ from typing import Any, Literal
 
 from spendtree.config.settings import ACCOUNT_KINDS, Config, ContractSettings, Marks
 from spendtree.config.steps import Step
+from spendtree.pricing.own import MODIFIERS, RATES, UNIT_KEYS
 
 Plain = dict[str, Any]
+
+REGION = MODIFIERS[0]
+"""A region is given as a modifier is: a factor, or prices."""
+
+AMOUNTS = frozenset((*RATES, *UNIT_KEYS, *MODIFIERS))
+"""The keys of own prices whose values are dollars or factors, not counts or names."""
 
 
 def describe(config: Config) -> Plain:
@@ -98,10 +105,20 @@ def _step(step: Step) -> str | Plain:
 
 def _price(price: Mapping[str, Any]) -> Plain:
     """Return an own price with its amounts as text and its counts as numbers."""
-    return {
-        key: _text(value) if key.endswith("_usd_per_mtok") else _count(value)
-        for key, value in price.items()
-    }
+    return {key: _priced(key, value) for key, value in price.items()}
+
+
+def _priced(key: str, value: Any) -> Any:
+    """Return what stands at a key of an own price: amounts and factors as text."""
+    if isinstance(value, Mapping):
+        if key == "regions":
+            return {name: _priced(REGION, each) for name, each in value.items()}
+        return _price(value)
+    if isinstance(value, (list, tuple)):
+        return [_price(each) for each in value]
+    if key in AMOUNTS:
+        return _text(value)
+    return _count(value)
 
 
 def _count(value: Any) -> Any:

@@ -4,10 +4,10 @@ A remark never stops anything: limits may also be given in code, which wins. Eac
 function in `CHECKS`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from itertools import combinations
-from typing import Literal, NamedTuple
+from itertools import combinations, pairwise
+from typing import Any, Literal, NamedTuple
 
 from spendtree.config.place import Path
 from spendtree.config.settings import (
@@ -18,10 +18,15 @@ from spendtree.config.settings import (
     SessionSettings,
 )
 from spendtree.config.steps import Step
-from spendtree.pricing import PriceBook, Rates, Sheet
+from spendtree.pricing import PriceBook, Sheet, Tier
+from spendtree.pricing.own import MODIFIERS, RATES, UNIT_KEYS
+from spendtree.usage import UNITS
 
 UNIT_FACTOR = 100
 """A price that far from the catalogue's is rather one per another number of tokens."""
+
+FACTOR_MAX = 10
+"""A factor from there on is rather a percentage."""
 
 
 class Remark(NamedTuple):
@@ -180,17 +185,41 @@ def _prices_beside_the_catalogue(config: Config) -> Iterator[Remark]:
     own, catalogue = PriceBook(config.prices), PriceBook()
     for model, price in config.prices.items():
         provider = str(price.get("provider", ""))
-        mine = _rates(own.sheet(model, provider))
-        listed = _rates(catalogue.sheet(model, provider))
+        mine = _only_tier(own.sheet(model, provider))
+        listed = _only_tier(catalogue.sheet(model, provider))
         if mine is None or listed is None:
             continue
-        if mine == listed and not {"context_window", "max_output_tokens"} & set(price):
+        if mine.rates == listed.rates and set(price) <= {*RATES, "provider"}:
             text = "is what the catalogue says too; left out, it would follow its updates"
             yield Remark(("prices", model), text)
         for name in ("input", "output"):
-            odd = _far_apart(getattr(mine, name), getattr(listed, name))
+            odd = _far_apart(getattr(mine.rates, name), getattr(listed.rates, name))
             if odd:
-                yield Remark(("prices", model, f"{name}_usd_per_mtok"), odd)
+                hint = f"{odd}; prices are dollars per million tokens"
+                yield Remark(("prices", model, f"{name}_usd_per_mtok"), hint)
+        for key, name in UNIT_KEYS.items():
+            odd = _far_apart(mine.units.get(name, 0), listed.units.get(name, 0))
+            if odd and key in price:
+                unit = UNITS[name]
+                per = "a million of them" if unit.family == "tokens" else f"one {unit.words}"
+                yield Remark(("prices", model, key), f"{odd}; the price is dollars for {per}")
+
+
+def _odd_modifiers(config: Config) -> Iterator[Remark]:
+    """Name factors that are rather percentages, and larger calls that cost less."""
+    for model, price in config.prices.items():
+        given: dict[Path, Any] = {(name,): price[name] for name in MODIFIERS if name in price}
+        given |= {("regions", name): each for name, each in price.get("regions", {}).items()}
+        for path, factor in given.items():
+            if not isinstance(factor, Mapping) and not 0 < Decimal(str(factor)) < FACTOR_MAX:
+                text = f"makes every token {factor} times as expensive; half the price is 0.5"
+                yield Remark(("prices", model, *path), text)
+        tiers = [price, *price.get("tiers", ())]
+        for index, (small, large) in enumerate(pairwise(tiers)):
+            for key in ("input_usd_per_mtok", "output_usd_per_mtok"):
+                if key in small and Decimal(str(large[key])) < Decimal(str(small[key])):
+                    text = f"${large[key]} is less than the ${small[key]} of smaller calls"
+                    yield Remark(("prices", model, "tiers", index, key), text)
 
 
 def _far_apart(mine: int, listed: int) -> str:
@@ -199,15 +228,14 @@ def _far_apart(mine: int, listed: int) -> str:
     if not low or high < low * UNIT_FACTOR:
         return ""
     word = "dearer" if mine > listed else "cheaper"
-    text = f"{high // low:,} times {word} than in the catalogue"
-    return f"{text}; prices are dollars per million tokens"
+    return f"{high // low:,} times {word} than in the catalogue"
 
 
-def _rates(sheet: Sheet | None) -> Rates | None:
-    """Return the rates of a model that has one price at all times and for all sizes."""
+def _only_tier(sheet: Sheet | None) -> Tier | None:
+    """Return the prices of a model that has the same ones at all times and for all sizes."""
     if sheet is None or len(sheet.listings) > 1 or len(sheet.listings[0].tiers) > 1:
         return None
-    return sheet.listings[0].tiers[0].rates
+    return sheet.listings[0].tiers[0]
 
 
 def _priced_models(config: Config) -> Iterator[tuple[str, str]]:
@@ -283,4 +311,5 @@ CHECKS: tuple[Callable[[Config], Iterator[Remark]], ...] = (
     _limits_without_a_price,
     _models_held_at_their_window,
     _prices_beside_the_catalogue,
+    _odd_modifiers,
 )

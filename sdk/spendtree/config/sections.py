@@ -162,13 +162,22 @@ def prices(place: Place, value: Any) -> dict[str, dict[str, Any]]:
 
 def _check_digits(model: Place, price: Mapping[str, Any]) -> None:
     """Refuse counts of more digits than Python turns into a number, which the book would do."""
-    for key in ("context_window", "max_output_tokens"):
+    for key in ("context_window", "max_output_tokens", "above"):
         value = price.get(key)
         if isinstance(value, str) and len(value) > _DIGITS_MAX:
             raise model.at(key).error(f"{value!r} is no token count; it is {len(value)} long")
+    for key, value in price.items():
+        inner = enumerate(value) if isinstance(value, list) else [(None, value)]
+        for index, each in inner:
+            if isinstance(each, Mapping):
+                spot = model.at(key)
+                _check_digits(spot if index is None else spot.at(index), each)
 
 
 def _price_error(model: Place, text: str) -> ConfigurationError:
     """Say where the price book's complaint stands: it knows the key, the file knows the line."""
     key, _, problem = text.removeprefix(f"prices.{model.path[-1]}").partition(": ")
-    return (model.at(key[1:]) if key else model).error(problem)
+    spot = model
+    for part in key.split(".")[1:]:
+        spot = spot.at(int(part) if part.isdecimal() else part)
+    return spot.error(problem)

@@ -16,6 +16,7 @@ from spendtree.call import Call
 from spendtree.call_site import call_site
 from spendtree.default import default
 from spendtree.integrations.library import Endpoint, Library
+from spendtree.integrations.service import MODALITIES, Service, service_of
 from spendtree.pricing.providers import canonical
 from spendtree.scope import current
 from spendtree.tracker import Spendtree
@@ -37,6 +38,7 @@ class ClientCall(Call):
     """A call that a client makes: its provider is that of the client, whatever a policy says."""
 
     asked: "Asked"
+    may_be_everyday = True
 
     def switch(self, model: str, provider: str) -> bool:
         """Ask another model from here on; False also if another provider would have to be asked.
@@ -123,6 +125,7 @@ class Asked:
             tokens = 0
         elif any(content.get(key) is not None for key in endpoint.kept_by_provider):
             content = {}
+        service = self._service()
         call = ClientCall(
             self._tracker,
             self._scope,
@@ -130,6 +133,9 @@ class Asked:
             provider=self.provider,
             input=content or None,
             max_output_tokens=tokens,
+            served=service.served,
+            units=service.units,
+            modalities=service.modalities,
         )
         call.asked = self
         call.choices = self.choices
@@ -137,6 +143,15 @@ class Asked:
         if endpoint.embeds or self._prompts > 1:
             call._one_prompt = False
         return call
+
+    def _service(self) -> Service:
+        """Return what it asks for beside text."""
+        headers = self._options.headers
+        given = headers if isinstance(headers, Mapping) else None
+        service = service_of(self.body, self._client.base_url.host, given)
+        if any(self.body.get(key) is not None for key in self.endpoint.kept_by_provider):
+            return service._replace(modalities=MODALITIES)  # what is kept may be of any
+        return service
 
     def fixes_model(self) -> bool:
         """Tell whether another model in the body would not be asked, or cannot be put there."""

@@ -7,6 +7,7 @@ embeddings") and the library's `_base_client`, through which every resource goes
 import re
 
 from spendtree.integrations.library import Endpoint, Library
+from spendtree.pricing.supplements import OPENAI_REGIONS
 
 COMPLETION_TOKENS = frozenset({"openai", "azure", "groq", "cerebras"})
 """Providers that know `max_completion_tokens`; OpenAI's reasoning models refuse the older name."""
@@ -54,6 +55,9 @@ LIBRARY = Library(
         "/responses/compact": RESPONSES._replace(sends_limit=False),
         "/embeddings": Endpoint(embeds=True),
     },
-    hosts={"api.openai.com": "openai"},
+    hosts={
+        "api.openai.com": "openai",
+        **{f"{region}.api.openai.com": "openai" for region in OPENAI_REGIONS},
+    },
     kinds={"Azure": "azure", "Bedrock": "aws"},
 )

@@ -167,6 +167,15 @@ CALLS = (
         "Calls and late truths. Give the model a price under `prices:`.",
         "sum by (provider, model) (increase(spendtree_unpriced_calls_total[1d])) > 0",
     ),
+    gauge(
+        "stated_cost_difference_usd",
+        "provider model",
+        "What providers stated that calls cost, less what the price list says of them, in all.",
+        "Calls that have both, and no part without a price; negative where less is stated. The "
+        "stated cost is in cost_usd_total, see docs/pricing.md. It stays with the log: a sum since "
+        "its beginning.",
+        "abs(sum by (provider, model) (spendtree_stated_cost_difference_usd)) > 1",
+    ),
     counter(
         "unmetered_calls_total",
         "provider model",

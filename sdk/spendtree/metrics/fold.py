@@ -276,6 +276,10 @@ class Fold:
         if overrun:
             names = self._names.labels(payer.who, event.request, event.status)
             self._add("overrun_usd_total", overrun, names, at)
+        difference = event.stated_difference
+        if difference:
+            names = self._names.labels(payer.who, event.request, event.status)
+            self._add("stated_cost_difference_usd", difference, names, at)
         for kind, waited_us in event.waits:
             self._notes.waited(kind, waited_us, at)
         data = event.data

@@ -20,28 +20,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spendtree.errors import ConfigurationError, MoneyError
-from spendtree.money import to_pico
-from spendtree.pricing.providers import canonical, is_named, read_model
-from spendtree.pricing.sheet import Listing, Rates, Sheet, Tier
-from spendtree.usage import TOKENS_MAX
+from spendtree.errors import ConfigurationError
+from spendtree.pricing import supplements
+from spendtree.pricing.own import own_provider, own_sheet, own_tokens
+from spendtree.pricing.providers import canonical, is_named, plain_id, read_model
+from spendtree.pricing.sheet import Sheet, Tier
 
 if TYPE_CHECKING:
     from spendtree.pricing.catalogue import Catalogue
     from spendtree.pricing.limits import LimitTable, OutputLimit
-
-OWN_KEYS: dict[str, str] = {
-    "input_usd_per_mtok": "dollars per million tokens of input; required with any other price",
-    "output_usd_per_mtok": "dollars per million tokens of output; required with any other price",
-    "cache_read_usd_per_mtok": "of input read from a cache; as input if missing",
-    "cache_write_usd_per_mtok": "of input written to a cache; as input if missing",
-    "cache_write_1h_usd_per_mtok": "of input written for an hour; as cache_write if missing",
-    "web_search_usd": "dollars of one web search that the provider makes; none if missing",
-    "context_window": "the most input tokens of a call",
-    "max_output_tokens": "the most output tokens of a call",
-    "provider": "the only provider that this price is meant for",
-}
-"""What an own price may say under `prices: {<model>: …}`."""
 
 LIMIT_KEYS = ("context_window", "max_output_tokens")
 """What may stand there without a price: the catalogue's price holds then."""
@@ -52,7 +39,7 @@ _CACHE_LIMIT = 10_000  # names come from traces, too: they must not fill the mem
 class PriceBook:
     """Finds price sheets; safe for many threads, and for a fork at any time (it has no lock).
 
-    `prices` are own prices, as under `prices:` in spendtree.yaml: model -> mapping of `OWN_KEYS`.
+    `prices` are own prices, as under `prices:` in spendtree.yaml: model -> mapping of `own.KEYS`.
     Amounts are str, Decimal, int or float dollars; what is finer than a pico-dollar per token is
     rounded up. Raises ConfigurationError for what cannot be meant. The catalogue is loaded when
     a model is first looked up that has no own price, and kept as it was then.
@@ -63,7 +50,8 @@ class PriceBook:
             raise ConfigurationError(f"prices: {prices!r} is no mapping of models to prices")
         given = (prices or {}).items()
         self._limits = {m: _own_limits(m, each) for m, each in given if _states_only_limits(each)}
-        self._own = {m: _own_sheet(m, each) for m, each in given if m not in self._limits}
+        self._own = {m: own_sheet(m, each) for m, each in given if m not in self._limits}
+        self._flat = {m for m, each in given if m in self._own and "tiers" in each}
         self._sheets: dict[tuple[str, str], Sheet | None] = {}
         self._outputs: dict[tuple[str, str], OutputLimit | None] = {}
         self._providers: dict[str, str] = {}
@@ -147,7 +135,8 @@ class PriceBook:
         if own is None:
             return None
         sheet = self._own[own.model]
-        return replace(sheet, provider=own.provider or sheet.provider)
+        sheet = replace(sheet, provider=own.provider or sheet.provider)
+        return _completed(sheet, is_flat=own.model in self._flat)
 
     def _listed(self, model: str, provider: str) -> Sheet | None:
         """Return the catalogue's sheet, with the user's own limits where there are some."""
@@ -223,79 +212,39 @@ def _states_only_limits(price: Any) -> bool:
 
 
 def _own_limits(model: str, price: Mapping[str, Any]) -> _Limits:
-    where = f"prices.{model}"
-    provider = _own_provider(where, model, price)
-    return _Limits(provider, *(_tokens(where, price, key) for key in LIMIT_KEYS))
+    provider = own_provider(model, price)
+    return _Limits(provider, *(own_tokens(f"prices.{model}", price, key) for key in LIMIT_KEYS))
 
 
-def _own_provider(where: str, model: str, price: Mapping[str, Any]) -> str:
-    """Return the provider that an own entry is meant for, "" if for any."""
-    if not isinstance(model, str) or not model:
-        raise ConfigurationError(f"{where}: the name of a model must be text, not {model!r}")
-    provider = price.get("provider", "")
-    if "provider" in price and not (isinstance(provider, str) and provider.strip()):
-        raise ConfigurationError(f"{where}.provider: {provider!r} is no name; leave it out for any")
-    return canonical(provider)
+def _completed(sheet: Sheet, *, is_flat: bool) -> Sheet:
+    """Return an own sheet with what its provider charges and the user says nothing of.
 
-
-def _own_sheet(model: str, price: Any) -> Sheet:
-    where = f"prices.{model}"
-    if not isinstance(price, Mapping):
-        raise ConfigurationError(f"{where}: {price!r} is no mapping; {_allowed()}")
-    for key in price:
-        if key not in OWN_KEYS:
-            raise ConfigurationError(f"{where}.{key}: unknown (value {price[key]!r}); {_allowed()}")
-    return Sheet(
-        provider=_own_provider(where, model, price),
-        model=model,
-        listings=(Listing((Tier(-1, _own_rates(where, price)),)),),
-        context_window=_tokens(where, price, "context_window"),
-        max_output_tokens=_tokens(where, price, "max_output_tokens"),
-        search=_dollars(where, price, "web_search_usd"),
+    Those are fees, factors, and what large calls cost more, unless the user gave tiers (or an
+    empty list of them).
+    """
+    seller = sheet.provider or supplements.maker(sheet.model)
+    model = plain_id(sheet.model)
+    fees, factors = supplements.fees(seller, model), supplements.factors(seller, model)
+    large = None if is_flat else supplements.large_call(seller, model)
+    (listing,) = sheet.listings
+    tiers = [*listing.tiers]
+    if large is not None:
+        tiers.append(_times(tiers[0], large))
+    complete = tuple(tier._replace(units={**fees, **tier.units}) for tier in tiers)
+    return replace(
+        sheet,
+        modifiers={**factors, **sheet.modifiers},
+        as_text=supplements.as_text(seller, model),
+        listings=(listing._replace(tiers=complete),),
     )
 
 
-def _own_rates(where: str, price: Mapping[str, Any]) -> Rates:
-    input = _per_token(where, price, "input_usd_per_mtok")
-    output = _per_token(where, price, "output_usd_per_mtok")
-    write = _per_token(where, price, "cache_write_usd_per_mtok", input)
-    return Rates(
-        input=input,
-        output=output,
-        cache_read=_per_token(where, price, "cache_read_usd_per_mtok", input),
-        cache_write=write,
-        cache_write_1h=_per_token(where, price, "cache_write_1h_usd_per_mtok", write),
-        reasoning=output,
-    )
-
-
-def _per_token(where: str, price: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    if key not in price:
-        if default is None:
-            raise ConfigurationError(f"{where}.{key}: missing; it is {OWN_KEYS[key]}")
-        return default
-    return -(-_dollars(where, price, key) // 10**6)
-
-
-def _dollars(where: str, price: Mapping[str, Any], key: str) -> int:
-    """Return an amount in pico-dollars, rounded up; 0 if it is not there."""
-    try:
-        return to_pico(price.get(key, 0), what=f"{where}.{key}", round_up=True)
-    except MoneyError as error:
-        raise ConfigurationError(str(error)) from error
-
-
-def _tokens(where: str, price: Mapping[str, Any], key: str) -> int | None:
-    """Return a token count, which YAML may also give as its digits; None if it is not there."""
-    if key not in price:
-        return None
-    value = price[key]
-    count = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if type(count) is not int or not 0 < count <= TOKENS_MAX:
-        allowed = f"give a whole number from 1 to {TOKENS_MAX}"
-        raise ConfigurationError(f"{where}.{key}: {value!r} is no token count; {allowed}")
-    return count
-
-
-def _allowed() -> str:
-    return f"allowed are {', '.join(OWN_KEYS)}"
+def _times(tier: Tier, large: supplements.LargeCall) -> Tier:
+    """Return the tier of calls that are larger, from the one of those that are not."""
+    rates = tier.rates
+    named = {
+        name: -(-price * (large.output if name in ("output", "reasoning") else large.input) // 1)
+        for name, price in rates._asdict().items()
+        if name != "request"
+    }
+    return Tier(large.above, rates._replace(**named), tier.units)

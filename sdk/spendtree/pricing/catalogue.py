@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
+from importlib.metadata import version
+from types import MappingProxyType
 
 from genai_prices import data
 from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
@@ -22,9 +24,10 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
+from spendtree.pricing import supplements
 from spendtree.pricing.limits import Identity, names_of
-from spendtree.pricing.providers import canonical, is_unlisted, read_model
-from spendtree.pricing.sheet import Listing, Rates, Sheet, Tier
+from spendtree.pricing.providers import canonical, is_unlisted, plain_id, read_model
+from spendtree.pricing.sheet import NO_PRICES, Listing, Prices, Rates, Sheet, Tier
 
 BUCKETS: dict[str, tuple[str, ...]] = {
     "input": ("input_mtok",),
@@ -35,6 +38,31 @@ BUCKETS: dict[str, tuple[str, ...]] = {
     "reasoning": ("output_reasoning_mtok", "output_mtok"),
 }
 """Our bucket -> the catalogue's prices for it, the narrowest first (`decompose` in the package)."""
+
+UNIT_PRICES: dict[str, tuple[tuple[str, ...], int]] = {
+    "input_audio": (("input_audio_mtok",), 10**6),
+    "input_image": (("input_image_mtok",), 10**6),
+    "input_video": (("input_video_mtok",), 10**6),
+    "cache_read_audio": (("cache_audio_read_mtok",), 10**6),
+    "cache_read_image": (("cache_image_read_mtok",), 10**6),
+    "cache_read_video": (("cache_video_read_mtok",), 10**6),
+    "output_audio": (("output_audio_mtok",), 10**6),
+    "output_image": (("output_image_mtok",), 10**6),
+    "output_video": (("output_video_mtok",), 10**6),
+    "citation": (("output_citation_mtok",), 10**6),
+    "web_search": (("web_searches_kcount",), 1000),
+    "social_search": (("social_searches_kcount",), 1000),
+    "storage_search": (("storage_searches_kcount",), 1000),
+    "rerank_search": (("rerank_searches_kcount",), 1000),
+    "code_session": (("code_executions_kcount",), 1000),
+    "audio_second": (("input_audio_hours", "audio_hours", "output_audio_hours"), 3600),
+    "character": (("input_mchars",), 10**6),
+    "pixel": (("input_gpixels",), 10**9),
+    "text_message": (("input_text_messages_kcount",), 1000),
+    "page": (("input_document_kpages",), 1000),
+    "annotated_page": (("input_annotated_document_kpages",), 1000),
+}
+"""Our unit -> the catalogue's prices for it, and how many units that price is for."""
 
 _Prices = Mapping[str, Decimal | TieredPrices | None]
 _EPOCH = date(1970, 1, 1)
@@ -51,12 +79,12 @@ class Catalogue:
     def sheet(self, model: str, provider: str = "") -> Sheet | None:
         """Return a model's price sheet, None if the catalogue does not know its price.
 
-        Models that are not billed by tokens (by the hour, page or character) and models listed
-        without any price are unknown. One that lists input only (embeddings, rerankers,
-        classifiers) bills no output.
+        Models that are billed by the hour, page or character have a sheet that is not `by_tokens`;
+        models listed without any price are unknown. One that lists input only (embeddings,
+        rerankers, classifiers) bills no output.
         """
         found = self._find(model, provider)
-        return sheet_of(*found) if found else None
+        return sheet_of(*found) if found else _by_units(model, provider)
 
     def identify(self, model: str, provider: str = "") -> Identity | None:
         """Return which model a name means, None if the catalogue does not know it."""
@@ -136,8 +164,9 @@ class Catalogue:
 
 
 def sheet_of(provider: Provider, model: ModelInfo) -> Sheet | None:
-    """Return the sheet of one entry of the catalogue, None if it has no price by tokens."""
-    listings = _listings(model.prices)
+    """Return the sheet of one entry of the catalogue, None if it has no price at all."""
+    fees = supplements.fees(provider.id, plain_id(model.id))
+    listings = _listings(model.prices, fees)
     if listings is None:
         return None
     return Sheet(
@@ -145,22 +174,50 @@ def sheet_of(provider: Provider, model: ModelInfo) -> Sheet | None:
         model=model.id,
         listings=listings,
         context_window=model.context_window,
-        search=_search(model.prices),
+        modifiers=supplements.factors(provider.id, plain_id(model.id)),
+        source=f"genai-prices {version('genai-prices')}",
+        by_tokens=_is_by_tokens(model.prices),
+        as_text=supplements.as_text(provider.id, plain_id(model.id)),
     )
 
 
-def _listings(prices: ModelPrice | list[ConditionalPrice]) -> tuple[Listing, ...] | None:
+def _by_units(model: str, provider: str) -> Sheet | None:
+    """Return the sheet of a model that only the supplements know."""
+    told, short = read_model(model)
+    seller = canonical(provider or told)
+    for known, start in supplements.BILLED_BY_UNITS:
+        if seller == known and short.startswith(start):
+            listing = Listing((Tier(-1, Rates(0, 0, 0, 0, 0, 0), supplements.fees(known, short)),))
+            return Sheet(
+                provider=known,
+                model=short,
+                listings=(listing,),
+                modifiers=supplements.factors(known, short),
+                source=next(supplements.sources(known, short, "rerank_search"), ""),
+                by_tokens=False,
+            )
+    return None
+
+
+def _is_by_tokens(prices: ModelPrice | list[ConditionalPrice]) -> bool:
+    listed = [prices] if isinstance(prices, ModelPrice) else [each.prices for each in prices]
+    return all(vars(each).get("input_mtok") is not None for each in listed)
+
+
+def _listings(
+    prices: ModelPrice | list[ConditionalPrice], fees: Prices
+) -> tuple[Listing, ...] | None:
     if isinstance(prices, ModelPrice):
-        tiers = _tiers(prices)
+        tiers = _tiers(prices, fees)
         return (Listing(tiers),) if tiers else None
-    listings = [_listing(each) for each in prices]
+    listings = [_listing(each, fees) for each in prices]
     # A model that is unpriced at any time is unknown as a whole: it could cost anything then.
     known = tuple(listing for listing in listings if listing is not None)
     return known if known and len(known) == len(listings) else None
 
 
-def _listing(price: ConditionalPrice) -> Listing | None:
-    tiers = _tiers(price.prices)
+def _listing(price: ConditionalPrice, fees: Prices) -> Listing | None:
+    tiers = _tiers(price.prices, fees)
     constraint: object = price.constraint
     if tiers is None:
         return None
@@ -174,14 +231,29 @@ def _listing(price: ConditionalPrice) -> Listing | None:
     return None  # a condition of a later version of the package, which we cannot decide
 
 
-def _tiers(price: ModelPrice) -> tuple[Tier, ...] | None:
+def _tiers(price: ModelPrice, fees: Prices) -> tuple[Tier, ...] | None:
     prices: _Prices = vars(price)
-    if prices.get("input_mtok") is None:
+    own = [prices.get(key) for keys, _ in UNIT_PRICES.values() for key in keys]
+    if prices.get("input_mtok") is None and not any(each is not None for each in own):
         return None
-    listed = (prices.get(key) for keys in BUCKETS.values() for key in keys)
+    listed = [*(prices.get(key) for keys in BUCKETS.values() for key in keys), *own]
     tiered = [each for each in listed if isinstance(each, TieredPrices)]
     starts = {tier.start for each in tiered for tier in each.tiers}
-    return tuple(Tier(above, _rates(prices, above + 1)) for above in (-1, *sorted(starts)))
+    return tuple(
+        Tier(above, _rates(prices, above + 1), _units(prices, above + 1, fees))
+        for above in (-1, *sorted(starts))
+    )
+
+
+def _units(prices: _Prices, total_input: int, fees: Prices) -> Prices:
+    """Return the prices of units, the catalogue's before those that it does not list."""
+    found = dict(fees)
+    for name, (keys, per) in UNIT_PRICES.items():
+        if any(prices.get(key) is not None for key in keys):
+            found[name] = math.ceil(_usd(prices, keys, total_input) * 10**12 / per)
+    if "grounded_prompt" in found and prices.get("web_searches_kcount") is not None:
+        found["grounded_prompt"] = found["web_search"]  # that is what is listed for these models
+    return MappingProxyType(found) if found else NO_PRICES
 
 
 def _rates(prices: _Prices, total_input: int) -> Rates:
@@ -191,13 +263,6 @@ def _rates(prices: _Prices, total_input: int) -> Rates:
     per_token = {bucket: math.ceil(usd * 10**6) for bucket, usd in rates.items()}
     request = _usd(prices, ("requests_kcount",), total_input)
     return Rates(**per_token, request=math.ceil(request * 10**9))
-
-
-def _search(prices: ModelPrice | list[ConditionalPrice]) -> int:
-    """Return the price of a web search: the dearest, since no list makes it depend on the time."""
-    listed = [prices] if isinstance(prices, ModelPrice) else [each.prices for each in prices]
-    dollars = (_usd(vars(each), ("web_searches_kcount",), 0) for each in listed)
-    return math.ceil(max(dollars, default=Fraction(0)) * 10**9)
 
 
 def _usd(prices: _Prices, keys: tuple[str, ...], total_input: int) -> Fraction:

@@ -56,6 +56,7 @@ _BEDROCK_ID = re.compile(
     r"(?:ai21|amazon|anthropic|cohere|deepseek|google|luma|meta|minimax|mistral|moonshot|moonshotai"
     r"|nvidia|openai|qwen|stability|twelvelabs|writer|zai)\.[a-z]"
 )
+_HOSTED = re.compile(r"^(?:[a-z-]+\.)?(?:[a-z0-9]+\.)(?=[a-z])")
 _GOOGLE_NAME = re.compile(r"(?:projects/.+/|publishers/[^/]+/)?models/(?P<model>[^/]+)")
 
 
@@ -91,6 +92,11 @@ def read_model(model: str) -> tuple[str, str]:
         return "google", google["model"]
     before, slash, after = model.partition("/")
     return (before, after) if slash and after else ("", model)
+
+
+def plain_id(model: str) -> str:
+    """Return a model's id without what hosts put before it: "regional.anthropic.claude-…"."""
+    return _HOSTED.sub("", model)
 
 
 def _key(name: str) -> str:

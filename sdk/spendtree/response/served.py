@@ -11,6 +11,7 @@ EVERYDAY = frozenset(
     (
         *("", "default", "auto", "standard", "standard_only", "on_demand", "not_available"),
         *("global", "none", "null", "traffic_type_unspecified", "unspecified", "normal"),
+        "shared",
     )
 )
 """Words for the everyday way of being served, which is what price lists are about."""
@@ -20,6 +21,7 @@ SPELLINGS = {
     "on_demand_priority": "priority",
     "provisioned_throughput": "provisioned",
     "reserved": "provisioned",
+    "dedicated": "provisioned",
     "optimized": "fast",
     "fast_mode": "fast",
     "1": "",
@@ -41,6 +43,7 @@ def word(value: Any) -> str:
     if value is None or isinstance(value, bool) or not isinstance(value, (str, int)):
         return ""
     text = str(value).strip().lower().replace(" ", "_").replace("-", "_")[:WORD_MAX]
+    text = text.removeprefix("service_tier_")  # Gemini's enumeration
     text = SPELLINGS.get(text, text)
     return "" if text in EVERYDAY else text
 

@@ -101,6 +101,16 @@ class Budget(NamedTuple):
     version: int | None
 
 
+class Stated(NamedTuple):
+    """Calls of a model whose provider states their cost: the sum, and how far the list is off."""
+
+    provider: str
+    model: str
+    calls: int
+    cost: int
+    difference: int
+
+
 class Health(NamedTuple):
     """One store's state; `faults` are what SQLite's quick check found, () if nothing.
 
@@ -116,6 +126,7 @@ class Health(NamedTuple):
     held: tuple[Held, ...] = ()
     strays: tuple[Stray, ...] = ()
     unpriced: tuple[Unpriced, ...] = ()
+    stated: tuple[Stated, ...] = ()
     called: tuple[Called, ...] = ()
     unrecorded: tuple[Unrecorded, ...] = ()
     doubtful: tuple[Doubtful, ...] = ()
@@ -162,6 +173,7 @@ def _look(connection: sqlite3.Connection, path: str) -> Health:
         _held(connection, path),
         _strays(connection),
         _unpriced(connection),
+        _stated(connection),
         _called(connection),
         _unrecorded(connection),
         _doubtful(connection),
@@ -286,3 +298,18 @@ class _Sum:
     def doubtful(self, reason: str) -> Doubtful:
         names = tuple(name for name, _ in self.names.most_common())
         return Doubtful(reason, self.calls, self.amount, names)
+
+
+def _stated(connection: sqlite3.Connection) -> tuple[Stated, ...]:
+    rows = connection.execute(
+        "SELECT r.provider, r.model, sum(coalesce(json_extract(e.data, '$.rollup.count'), 1)), "
+        "total(e.cost), total(json_extract(e.data, '$.stated_difference')) AS difference "
+        "FROM event e JOIN request r ON r.no = e.request WHERE e.kind IN (?, ?) "
+        """AND e.data IS NOT NULL AND instr(e.data, '"stated_difference"') """
+        "GROUP BY r.provider, r.model ORDER BY abs(difference) DESC",
+        (Kind.CALL, Kind.ADJUSTMENT),
+    )
+    return tuple(
+        Stated(provider, model, calls, int(cost), int(difference))
+        for provider, model, calls, cost, difference in rows
+    )

@@ -128,6 +128,9 @@ def _data(events: Sequence[Event]) -> dict[str, Any]:
         "count": sum(event.times for event in events),
         "first_at": events[0].first_at,
     }
+    difference = sum(event.stated_difference for event in events)
+    if difference:
+        data["stated_difference"] = difference
     overrun = sum(event.overrun for event in events)
     waits = [wait for event in events for wait in event.waits]
     units, unread = NO_UNITS, Counter[str]()

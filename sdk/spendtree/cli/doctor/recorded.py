@@ -2,8 +2,8 @@
 
 from spendtree.cli import output
 from spendtree.cli.doctor.finding import Section
-from spendtree.money import format_usd
-from spendtree.store.health import Doubtful, Health, Stray, Unrecorded
+from spendtree.money import PICO_PER_USD, format_usd
+from spendtree.store.health import Doubtful, Health, Stated, Stray, Unrecorded
 from spendtree.tree import iso
 
 REASONS = {
@@ -43,6 +43,9 @@ DOUBTS = {
 MODELS_SHOWN = 3
 PLACES_SHOWN = 5
 
+DIFFERENCE_MIN = PICO_PER_USD // 100
+"""What stated costs and the price list may differ by before it is told; and a tenth of the cost."""
+
 
 def look(health: Health) -> Section:
     """Look at what was recorded."""
@@ -70,6 +73,16 @@ def look(health: Health) -> Section:
             }
             for each in health.doubtful
         ],
+        "stated": [
+            {
+                "provider": each.provider,
+                "model": each.model,
+                "calls": each.calls,
+                "cost_usd": output.usd(each.cost),
+                "difference_usd": output.usd(each.difference),
+            }
+            for each in health.stated
+        ],
     }
     if not health.events:
         section.note("nothing is recorded yet", "`spendtree demo` shows what it looks like")
@@ -93,6 +106,9 @@ def look(health: Health) -> Section:
         )
     for doubtful in health.doubtful:
         _doubtful(section, doubtful)
+    for stated in health.stated:
+        if abs(stated.difference) > max(DIFFERENCE_MIN, stated.cost // 10):
+            _stated(section, stated)
     return section
 
 
@@ -127,6 +143,16 @@ def _doubtful(section: Section, doubtful: Doubtful) -> None:
         section.note(text, fix)
     else:
         section.warn(text, fix)
+
+
+def _stated(section: Section, stated: Stated) -> None:
+    more = "more" if stated.difference > 0 else "less"
+    who = " ".join(part for part in (stated.provider, stated.model) if part)
+    section.warn(
+        f"{who}: {output.plural(stated.calls, 'call')} counted {format_usd(stated.cost)}, and the "
+        f"stated costs are {format_usd(abs(stated.difference))} {more} than the price list says",
+        "`spendtree explain CALL` shows one; see stated costs in docs/pricing.md",
+    )
 
 
 def _unpriced(section: Section, health: Health) -> None:

@@ -1,0 +1,170 @@
+"""What a call cost: where what the response says meets the price list, and nowhere else.
+
+One rule says which figure holds, for calls as they are made and for imports alike:
+
+1. The cost that the provider (or the tool that a trace comes from) states, since that is what is on
+   the bill. What the price list says beside it is kept as a difference. A stated cost of 0 is
+   believed only where no price is known: "free" must never be how a ceiling is passed.
+2. The price of the model that answered, as it was served (tier, speed, region), as far as its parts
+   have prices. What has none is named in the event's marks; under a cap such a call costs at least
+   what was held for it.
+3. Nothing: the call is unpriced, and its cost None.
+"""
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from spendtree.call.answer import Answer
+from spendtree.errors import MoneyError
+from spendtree.event import Request
+from spendtree.money import to_pico
+from spendtree.pricing import Charge, PriceBook, Sheet
+from spendtree.usage import Usage
+
+STATED = "stated_cost"
+
+
+class Price(NamedTuple):
+    """What a call cost, in pico-dollars (None: nobody knows), and what its event says of it."""
+
+    cost: int | None
+    said: dict[str, Any]
+
+
+class Terms(NamedTuple):
+    """What is known of a call before it is answered: what was asked, and its sheet.
+
+    `served` is what the request asked to be served as; what the response states goes before it.
+    """
+
+    request: Request
+    sheet: Sheet | None
+    prices: PriceBook
+    at: int
+    served: tuple[str, ...] = ()
+
+
+def price(answer: Answer, usage: Usage, terms: Terms, floor: int = 0) -> Price:
+    """Return the price of a usage that a response states.
+
+    `floor` is the least that it costs where a part of it has no price: its hold, under a cap.
+    """
+    charge, said = _charge(answer, usage, terms)
+    said |= _units(usage)
+    stated, marks = _pico(answer.cost), list[str]()
+    cost = None if charge is None else charge.cost
+    unpriced = () if charge is None else charge.unpriced
+    if stated is not None and cost is not None and stated != cost and not unpriced:
+        said["stated_difference"] = stated - cost
+    if stated is not None and (stated or not cost):
+        said.pop("answered_by", None)
+        said["cost_source"] = "provider"
+        cost, marks = stated, [STATED]
+    elif cost is not None:
+        marks = [f"unpriced:{name}" for name in unpriced]
+        if (unpriced or answer.unread) and cost < floor:
+            said["priced_part"], cost = cost, floor
+    if answer.unread:
+        marks.append("unread")
+        said["unread"] = dict(answer.unread)
+    if marks:
+        said["marks"] = sorted(marks)
+    return Price(cost, said)
+
+
+def _charge(answer: Answer, usage: Usage, terms: Terms) -> tuple[Charge | None, dict[str, Any]]:
+    """Return what the price list says, and which model answered if it was another."""
+    request, sheet = terms.request, terms.sheet
+    served = served_as(answer, terms)
+    if answer.parts:
+        return _charge_of_parts(answer, usage, terms)
+    found, said = sheet, dict[str, Any]()
+    if answer.model and answer.model != request.model:
+        found = terms.prices.answered(request.model, answer.model, request.provider)
+        if found is not None and not _same(found, sheet, usage, terms):
+            said = {"answered_by": answer.model}
+    if found is None:
+        return None, {}
+    if served:
+        said["served"] = list(served)
+    return found.under(served).charge(usage, terms.at), said
+
+
+def served_as(answer: Answer, terms: Terms) -> tuple[str, ...]:
+    """Return how a call was served: as the response states, else as the request asked.
+
+    A region that the request's address fixes stays, since few responses name theirs.
+    """
+    if answer.served is None:
+        return terms.served
+    if any(is_region(name) for name in answer.served):
+        return answer.served
+    return (*answer.served, *(name for name in terms.served if is_region(name)))
+
+
+def is_region(name: str) -> bool:
+    """Return whether what a call was served as is where, and not how."""
+    return name.startswith("region")
+
+
+def _same(found: Sheet, sheet: Sheet | None, usage: Usage, terms: Terms) -> bool:
+    if found is sheet:
+        return True
+    return sheet is not None and sheet.cost(usage, terms.at) == found.cost(usage, terms.at)
+
+
+def _charge_of_parts(
+    answer: Answer, usage: Usage, terms: Terms
+) -> tuple[Charge | None, dict[str, Any]]:
+    """Return the sum of what each model's own part costs; None if there is no price for one."""
+    request, prices = terms.request, terms.prices
+    served = served_as(answer, terms)
+    own = prices.answered(request.model, answer.model or request.model, request.provider)
+    fees = {name: count for name, count in usage.units.items() if not _in_parts(name, answer)}
+    parts = [(answer.model, Usage(0, 0, units=fees)), *answer.parts] if fees else answer.parts
+    total, unpriced = 0, list[str]()
+    for model, part in parts:
+        if model in ("", answer.model):
+            found = own
+        elif model == request.model:
+            found = terms.sheet
+        else:
+            found = prices.sheet(model, request.provider) or own
+        if found is None:
+            return None, {}
+        charge = found.under(served).charge(part, terms.at)
+        total += charge.cost
+        unpriced += charge.unpriced
+    models = dict.fromkeys(model for model, _ in answer.parts if model)
+    return Charge(total, tuple(dict.fromkeys(unpriced))), {"answered_by": ", ".join(models)}
+
+
+def _in_parts(unit: str, answer: Answer) -> bool:
+    return any(unit in part.units for _, part in answer.parts)
+
+
+def charge_of_usage(usage: Usage, terms: Terms, floor: int = 0) -> Price:
+    """Return the price of a usage that the program states itself."""
+    sheet = terms.sheet
+    if sheet is None:
+        return Price(None, _units(usage))
+    charge = sheet.under(terms.served).charge(usage, terms.at)
+    cost, said = charge.cost, _units(usage)
+    if charge.unpriced:
+        said["marks"] = sorted(f"unpriced:{name}" for name in charge.unpriced)
+        if cost < floor:
+            said["priced_part"], cost = cost, floor
+    if terms.served:
+        said["served"] = list(terms.served)
+    return Price(cost, said)
+
+
+def _units(usage: Usage) -> dict[str, Any]:
+    return {"units": dict(usage.units)} if usage.units else {}
+
+
+def _pico(dollars: Decimal | None) -> int | None:
+    try:
+        return None if dollars is None else to_pico(dollars, what="cost", round_up=True)
+    except MoneyError:  # more than an account holds: not a cost that could be meant
+        return None
