@@ -24,11 +24,6 @@ KEPT = {
     "sdk/spendtree/collector/collecting.py": "a collector shows and counts nothing in a child",
     "sdk/spendtree/testing/provider.py": "a fake for tests",
     "sdk/spendtree/testing/loopback.py": "a server for tests: its threads are not in a child",
-    "exporter/spendtree_exporter/queries.py": "the exporter never forks",
-    "exporter/spendtree_exporter/security.py": "the exporter never forks",
-    "exporter/spendtree_exporter/follow.py": "the exporter never forks",
-    "exporter/spendtree_exporter/gather.py": "the exporter never forks",
-    "exporter/spendtree_exporter/watch.py": "the exporter never forks",
 }
 """Sources that make a lock of `threading`, and why a forked child does not hang in it."""
 
@@ -45,10 +40,17 @@ def makes_a_lock(source: Path) -> bool:
 
 
 def test_each_lock_is_one_that_a_forked_child_does_not_hang_in() -> None:
-    sources = [*(ROOT / "sdk").rglob("*.py"), *(ROOT / "exporter").rglob("*.py")]
+    sources = (ROOT / "sdk").rglob("*.py")
     found = {str(source.relative_to(ROOT)) for source in sources if makes_a_lock(source)}
     assert found - set(KEPT) == set(), "use ProcessLock, or say here why no child hangs in it"
     assert set(KEPT) - found == set(), "these make none any more"
+
+
+def test_the_exporter_never_forks_so_that_its_locks_stay_in_one_process() -> None:
+    sources = (ROOT / "exporter").rglob("*.py")
+    words = ("os.fork(", "multiprocessing", "ProcessPoolExecutor")
+    found = [s.name for s in sources if any(word in s.read_text("utf-8") for word in words)]
+    assert found == [], "then its locks must be those of one process"
 
 
 def test_no_source_uses_the_lock_of_strptime_where_a_child_may_come() -> None:
