@@ -81,8 +81,8 @@ NOTES = [
     ),
     (
         {"cost": to_pico(1), "input_tokens": 1},
-        "The recorded cost is $1.00: the price was another one when the call was made, or the user's "
-        "own then.",
+        "The recorded cost is $1.00: the price was another one when the call was made, or the "
+        "user's own then.",
     ),
     (
         {

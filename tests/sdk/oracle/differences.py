@@ -218,24 +218,6 @@ DIFFERENCES = (
             "Gemini API; one provider name, google, stands for both"
         ),
     ),
-    Difference(
-        "vertex/generate_content__json__200__003.json",
-        {"cost": ("0.00007925", "0.0001585")},
-        "wrong",
-        (
-            "Vertex AI, Flex PayGo: half of the standard price where the traffic type is "
-            "ON_DEMAND_FLEX"
-        ),
-    ),
-    Difference(
-        "vertex/generate_content__sse__200__009.json",
-        {"cost": ("0.00015275", "0.0003055")},
-        "wrong",
-        (
-            "Vertex AI, Flex PayGo: half of the standard price where the traffic type is "
-            "ON_DEMAND_FLEX"
-        ),
-    ),
     *(
         Difference(file, {"cost": (oracle, "unpriced")}, "named", RETIRED)
         for file, oracle in (
