@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -19,13 +20,14 @@ from spendtree.config.figures import catalogue_figures
 from spendtree.errors import ConfigurationError, SpendtreeError
 from spendtree.metrics import Fold
 from spendtree.pricing import PriceBook
-from spendtree.store import DEFAULT_URL, open_store
+from spendtree.store import DEFAULT_URL, Store, open_store
+from spendtree.store.reader import is_writable
 from spendtree_exporter import snapshot
 from spendtree_exporter.app import create_app
 from spendtree_exporter.connections import CONNECTIONS_MAX
 from spendtree_exporter.follow import Follower
 from spendtree_exporter.hosts import host_names
-from spendtree_exporter.lock import lock_path
+from spendtree_exporter.lock import lock_path, store_path
 from spendtree_exporter.logs import log_to_stderr
 from spendtree_exporter.otlp import TRACES
 from spendtree_exporter.otlp_limits import Limits
@@ -245,7 +247,7 @@ def _run(
             "received without it"
         )
     settings = read_settings(config_file)
-    with closing(open_store(url, create=False)) as store, _listening(addresses) as sockets:
+    with closing(_open(url)) as store, _listening(addresses) as sockets:
         fold = Fold(store.id, **settings.fold._asdict())
         prices = PriceBook(load_config(config_file).prices) if spans.receive else None
         app = create_app(
@@ -283,6 +285,15 @@ def _limits(body_bytes: int, unpacked_bytes: int, spans: int) -> Limits:
         spans=spans,
         waiting_bytes=3 * body_bytes,
     )
+
+
+def _open(url: str) -> Store:
+    """Open the store, to be read alone where it cannot be written."""
+    path = store_path(url)
+    if not path or not os.path.exists(path) or is_writable(path):
+        return open_store(url, create=False)
+    log.warning("read-only: %s cannot be written here; nothing of it is kept in order", path)
+    return open_store(url, read_only=True)
 
 
 def _state_file(url: str, wanted: str | None) -> Path | None:

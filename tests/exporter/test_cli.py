@@ -15,9 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from spendtree.errors import ConfigurationError
+from spendtree.errors import ConfigurationError, StoreError
 from spendtree.event import Kind
 from spendtree.store import open_store
+from spendtree_exporter import cli
 from spendtree_exporter.cli import _check_path
 from tests.exporter.conftest import Load
 from tests.exporter.test_app import value
@@ -336,3 +337,14 @@ def test_the_command_takes_spans_where_it_is_told_to(sqlite_url: str) -> None:
         assert httpx.post(traces, json=body).json() == {}
     with started("--store", sqlite_url) as (_, url):
         assert httpx.post(url.replace("/metrics", "/v1/traces"), json=body).status_code == 404
+
+
+def test_a_store_that_cannot_be_written_here_is_opened_to_be_read(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cli, "is_writable", lambda _: False)
+    with closing(cli._open(sqlite_url)) as store:
+        assert list(store.events()) == []
+        with pytest.raises(StoreError, match="to be read"):
+            store.prune(1)
+    assert "read-only" in caplog.text

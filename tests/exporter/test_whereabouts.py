@@ -9,7 +9,7 @@ import pytest
 
 from spendtree.errors import StoreError
 from spendtree.store import Store, open_store
-from spendtree_exporter import follow, whereabouts
+from spendtree_exporter import follow
 from spendtree_exporter.follow import Follower
 from tests.exporter.conftest import Load
 from tests.exporter.test_follow_put_back import caught_up, copy, go_on
@@ -19,7 +19,6 @@ from tests.sdk.patience import until
 
 @pytest.fixture(autouse=True)
 def at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whereabouts, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(follow, "_AFTER_ERROR", 0.01)
 
 

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 import spendtree
-from spendtree.cli import checking, demo, explain, importing, output, pruning, rules, sessions, tree
+from spendtree.cli import (
+    backup,
+    checking,
+    demo,
+    explain,
+    importing,
+    output,
+    pruning,
+    rules,
+    sessions,
+    tree,
+)
 from spendtree.cli.doctor import doctor
 from spendtree.errors import SpendtreeError
 
@@ -50,6 +61,7 @@ def create_app() -> typer.Typer:
     app.command("check")(checking.check)
     app.command("doctor")(doctor)
     app.command("prune")(pruning.prune)
+    app.command("backup")(backup.backup)
     app.command("rules")(rules.rules)
     return app
 

@@ -46,7 +46,7 @@ def sessions(
     Calls made outside any session are one row of status "unattributed", so the rows add up to
     everything that was recorded. A table shows the newest 50 sessions, --json shows all.
     """
-    with closing(open_store(store, create=False)) as opened:
+    with closing(open_store(store, read_only=True)) as opened:
         rows = read_summaries(opened)
     found = [row for row in rows if customer is None or row.customer == customer]
     found.sort(key=_SORT_KEYS[sort], reverse=True)

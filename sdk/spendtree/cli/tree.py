@@ -39,7 +39,7 @@ def tree(
     and which share of the session that is; "subtree" adds all that it spawned. Several runs of one
     agent are one row unless --all is given. --json always has every run, with exact amounts.
     """
-    with closing(open_store(store, create=False)) as opened:
+    with closing(open_store(store, read_only=True)) as opened:
         events = _events(opened, session, store)
     shown = build(events)
     if as_json:

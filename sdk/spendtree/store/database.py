@@ -14,13 +14,17 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 from spendtree.errors import LedgerConflictError, StoreError, StoreUnavailableError
-from spendtree.store import owner
+from spendtree.store import anchor, owner
+from spendtree.store.anchor import Anchor
 from spendtree.store.circuit import PROBE_EVERY_SECONDS, Circuit
 from spendtree.store.event_loop import in_event_loop
+from spendtree.store.identity import IdentityError, Seen
 from spendtree.store.liveness import LifeLock
 from spendtree.store.locks import Lock, StoreBusyError, unowned
 from spendtree.store.owner import Owner
-from spendtree.store.place import check_place
+from spendtree.store.place import check_file, check_place
+from spendtree.store.reader import Reader, connect, is_writable
+from spendtree.store.space import WAL_LIMIT, free_bytes, wal_limit
 
 APPLICATION_ID = 0x53504E44  # "SPND": tells our files from other people's databases
 SQLITE_NEEDED = (3, 37)
@@ -31,9 +35,12 @@ BUSY_SECONDS = 10.0
 """How long a thread waits for a busy file."""
 LOOP_SECONDS = 0.003
 """How long an event loop may stand still for one; then its tasks wait without it."""
-WAL_LIMIT = 16 << 20
 WAL_CHECK_EVERY = 64
 """Commits between two looks at the WAL's size: at 30 kB a call that is 2 MB of imprecision."""
+WAL_CHECK_OFTEN = 8
+"""The same on a volume that is too small for that."""
+FULL_SECONDS = 0.05
+"""How long after a try to make room on a full volume there is no other."""
 SCHEMA = os.path.join(os.path.dirname(__file__), "schema")
 
 _ADVICE = {
@@ -46,7 +53,12 @@ _ADVICE = {
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database: name another file, or move it away",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a copy, or `sqlite3 FILE .recover` it",
 }
+_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _FINAL = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+_CUT_OFF = (
+    "the file or its log is shorter than it was: one of them was deleted or cut off while it was "
+    "in use; end every process that uses the store, then start again"
+)
 _TOO_LARGE = "an account holds at most $9.2 million (2**63 pico-dollars); nothing was changed"
 
 FOREIGN = (sqlite3.Error, OverflowError)
@@ -68,7 +80,9 @@ class Database:
     and a lock wakes the next thread at once where SQLite would have it sleep and try again.
     """
 
-    def __init__(self, path: str, *, synchronous: str, create: bool) -> None:
+    def __init__(
+        self, path: str, *, synchronous: str, create: bool, read_only: bool = False
+    ) -> None:
         # The real path: SQLite puts the WAL beside the target of a link, and a daemon changes its
         # directory before it forks and everything is opened anew.
         self.path = os.path.realpath(path)
@@ -79,7 +93,11 @@ class Database:
         # One cursor for all statements: they are read to their end before the next one.
         self._execute: Callable[..., sqlite3.Cursor] | None = None
         self._reader: sqlite3.Connection | None = None
+        self._anchor: Anchor | None = None
+        self._born: Seen | None = None
         self._cut_off = False
+        self._is_small = False
+        self._full_until = 0.0
         self.unlooked = 0
         """Rows written, or commits, since the last look at the WAL's size."""
         self.generation = 0
@@ -87,7 +105,11 @@ class Database:
         self._life = LifeLock(self.path)
         self._here: Owner | None = None
         check_place(self.path, create)
-        self.write(lambda _: None)
+        self._only: Reader | None = None
+        if read_only and self._is_readable():
+            self._only = Reader(self.path, BUSY_SECONDS)
+        else:
+            self.write(lambda _: None)
         _watch_forks(self)
 
     def _new_locks(self) -> None:
@@ -138,22 +160,30 @@ class Database:
                 until = self.failed(error, until)
         self.look_at_wal()
 
-    def begin(self) -> Callable[..., sqlite3.Cursor]:
+    def begin(self, *, ending: bool = False) -> Callable[..., sqlite3.Cursor]:
         """Start a write transaction and return `execute`; the caller has `lock`.
+
+        `ending` says that it ends a hold: if that was made just now, the file was looked at then.
 
         Whoever finds the file busy leaves the lock before it waits: others need it meanwhile, and
         an event loop must not stand still behind a thread that waits.
         """
         execute = self._execute or self._connect()
+        anchor = self._anchor
+        assert anchor is not None
         if self.circuit.since is not None:
-            self._begin_carefully(execute)
+            self._begin_carefully(execute, anchor)
         else:
+            anchor.turn.take()
             execute("BEGIN IMMEDIATE")
+        if time.monotonic() >= (anchor.good_until if ending else anchor.near_until):
+            anchor.check(execute, alone=True)
         return execute
 
-    def _begin_carefully(self, execute: Callable[..., sqlite3.Cursor]) -> None:
+    def _begin_carefully(self, execute: Callable[..., sqlite3.Cursor], anchor: Anchor) -> None:
         if not self.circuit.admits(time.monotonic()):
             self._refuse()
+        anchor.turn.take()
         execute("BEGIN IMMEDIATE")
         self.circuit.found_free()
 
@@ -169,15 +199,14 @@ class Database:
     def undo(self) -> bool:
         """Undo a transaction that an exception has left open, in whatever thread; True if so.
 
-        No verb leaves the lock with one, so one that is open there is nobody's.
+        No verb leaves the lock with one, nor with a turn: one that is had there is nobody's.
         """
         if self.lock._is_owned():  # the verb that this thread is inside of goes on
             return False
         with self.lock:
-            if self._writer is None or not self._writer.in_transaction:
-                return False
+            was_open = self._writer is not None and self._writer.in_transaction
             self.rollback()
-            return True
+            return was_open
 
     def wait(self, error: Exception, until: float) -> float:
         """Wait a moment after an error of a busy file, outside all locks; return until when.
@@ -187,6 +216,7 @@ class Database:
         writers.
         """
         if not _is_busy(error):
+            self._make_room(error)
             raise self.translate(error) from error
         now = time.monotonic()
         circuit, in_loop = self.circuit, in_event_loop()
@@ -224,14 +254,18 @@ class Database:
     def commit(self) -> None:
         """Commit; the caller has `lock`, and calls `look_at_wal` without it."""
         assert self._execute is not None
+        assert self._anchor is not None
         self._execute("COMMIT")
+        self._anchor.turn.end()
         self.unlooked += 1
 
     def rollback(self) -> None:
-        """Undo the open transaction, if there is one; the caller holds `lock`."""
+        """Undo the open transaction, if there is one, and end the turn; the caller holds `lock`."""
         if self._writer is not None and self._writer.in_transaction:
             with suppress(sqlite3.Error):  # a full disk has rolled back by itself
                 self._writer.execute("ROLLBACK")
+        if self._anchor is not None:
+            self._anchor.turn.end()
 
     # Reading.
 
@@ -244,15 +278,29 @@ class Database:
         until = 0.0
         while True:
             try:
+                if self._writer is None and self._only is None:
+                    with unowned(self.lock):  # it sets the file up, and anchors it
+                        if self._writer is None:
+                            self._connect()
                 with unowned(self._read_lock):
-                    return body((self._reader or self._connect_reader()).execute)
+                    return body(self._reading_execute())
             except FOREIGN as error:
                 until = self.wait(error, until)
+
+    def _reading_execute(self) -> Callable[..., sqlite3.Cursor]:
+        if self._only is not None:
+            return self._only.execute
+        execute = (self._reader or self._connect_reader()).execute
+        anchor = self._anchor
+        if anchor is not None and time.monotonic() >= anchor.good_until:
+            anchor.check(execute, alone=False)
+        return execute
 
     def close(self, forget: Callable[[], object] = lambda: None) -> None:
         """Close both connections, and forget what is of the file; they open again on use."""
         with unowned(self.lock), unowned(self._read_lock):
             self._close()
+            self._born = None
             forget()
 
     @contextmanager
@@ -267,6 +315,22 @@ class Database:
         """Return the StoreError for one of the FOREIGN errors."""
         kind, advice = translation(error)
         return kind(f"store {self.path}: {error}; {advice}")
+
+    def _is_readable(self) -> bool:
+        """Tell whether the file can be read as it is; StoreError if it cannot be upgraded."""
+        path = self.path
+        with self.translated(), closing(connect(path, BUSY_SECONDS)) as connection:
+            version, known = store_version(connection, path), len(schema_steps())
+        if version == known:
+            return True
+        if version > known:
+            raise StoreError(_too_new(path, version, known))
+        if is_writable(path):
+            return False
+        raise StoreError(
+            f"store {path}: its schema is version {version}, this Spendtree reads {known} and "
+            "upgrades it where it can be written: copy it to such a place"
+        )
 
     # Who this is.
 
@@ -285,13 +349,21 @@ class Database:
     # Connections.
 
     def _connect(self) -> Callable[..., sqlite3.Cursor]:
+        if self._only is not None:
+            raise StoreUnavailableError(f"store {self.path}: it was opened to be read, not written")
+        check_file(self.path)
         connection = self._new_connection()
+        anchor = Anchor(self.path)
         try:
             # Two processes that turn a new file to WAL at once get BUSY without any waiting.
             _prepare(connection, self.path)
+            self._born = anchor.drop(self._born)
         except BaseException:
             connection.close()
+            anchor.release()
             raise
+        self._finalizer = weakref.finalize(self, anchor.weigh)
+        self._anchor = anchor
         # In this order: who is interrupted in between must not find a cursor without its writer.
         self._writer = connection
         self._execute = execute = connection.cursor().execute
@@ -310,7 +382,7 @@ class Database:
                 f"waiting for {BUSY_SECONDS:.0f} s, and inherited its locks; start it again"
             )
         if not os.path.exists(self.path):  # SQLite would make a new, empty one
-            raise StoreError(f"store {self.path}: the file is gone; put it back, or restart")
+            raise IdentityError(f"store {self.path}: the file is gone; put it back, or restart")
         connection = sqlite3.connect(
             self.path,
             timeout=0,  # nobody waits inside of SQLite: whoever finds it busy leaves the lock
@@ -327,29 +399,48 @@ class Database:
         return connection
 
     def _close(self) -> None:
-        for connection in (self._writer, self._reader):
-            if connection is not None:
-                connection.close()
+        """Close both connections; see `anchor` for the order."""
+        if self._only is not None:
+            self._only.close()
+        anchor, self._anchor = self._anchor, None
+        connections = [each for each in (self._writer, self._reader) if each is not None]
         self._writer = self._reader = self._execute = None
+        if anchor is None:
+            for connection in connections:
+                connection.close()
+            return
+        self._finalizer.detach()
+        anchor.close(connections)
 
     # The WAL.
 
     def look_at_wal(self) -> None:
         """Empty the WAL now and then, if it is too large; the caller is outside all locks."""
-        if self.unlooked < WAL_CHECK_EVERY:
+        if self.unlooked < (WAL_CHECK_OFTEN if self._is_small else WAL_CHECK_EVERY):
             return
         self.unlooked = 0
         size = self._wal_size()
-        if size < WAL_LIMIT:
-            return
+        limit = wal_limit(free_bytes(self.path), size, WAL_LIMIT)
+        self._is_small = limit < WAL_LIMIT
+        if size >= limit:
+            self._start_trimming(5 if size < 4 * limit else 200)
+
+    def _make_room(self, error: Exception) -> None:
+        """Give the WAL's space back to a volume that is full; the caller is outside all locks."""
+        now = time.monotonic()
+        if _code(error) & 0xFF in _SPACE and now >= self._full_until:
+            self._full_until = now + FULL_SECONDS
+            self._start_trimming(5)
+
+    def _start_trimming(self, wait_ms: int) -> None:
         if in_event_loop():
             with suppress(RuntimeError):  # no thread to be had: somebody else will look
                 name = "spendtree-wal"
                 threading.Thread(
-                    target=self._trim_wal, args=(size,), name=name, daemon=True
+                    target=self._trim_wal, args=(wait_ms,), name=name, daemon=True
                 ).start()
         else:
-            self._trim_wal(size)
+            self._trim_wal(wait_ms)
 
     def _wal_size(self) -> int:
         try:
@@ -359,25 +450,34 @@ class Database:
 
     def write_back(self) -> None:
         """Copy what the WAL holds into the file, as far as that keeps nobody waiting."""
-        with unowned(self.lock), suppress(sqlite3.Error):
-            (self._execute or self._connect())("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with unowned(self.lock), suppress(sqlite3.Error), self._trim_lock:
+            execute = self._execute or self._connect()
+            assert self._anchor is not None
+            with self._anchor.writing_back.within(0):
+                execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def _trim_wal(self, size: int) -> None:
+    def _trim_wal(self, wait_ms: int) -> None:
         """Empty the WAL; waits for readers, longer the larger it is.
 
         With a connection of its own: to the others this is one more process that writes for some
         milliseconds, and they wait for it as they wait for one. Most is copied before that, while
         they may write.
         """
-        wait_ms = 5 if size < 4 * WAL_LIMIT else 200
         with (
             suppress(sqlite3.Error, StoreError),  # the next look at the WAL tries again
             self._trim_lock,
-            closing(self._new_connection()) as connection,
         ):
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            connection.execute(f"PRAGMA busy_timeout={wait_ms}")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            anchor = self._anchor
+            if anchor is None or not anchor.is_sound():
+                return
+            with (
+                closing(self._new_connection()) as connection,
+                anchor.writing_back.within(wait_ms / 1000),
+            ):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                connection.execute(f"PRAGMA busy_timeout={wait_ms}")
+                with anchor.trimming.within(wait_ms / 1000):
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # Forks. SQLite keeps the locks of a file per process; a child that inherits an open connection
     # believes to hold locks which only its parent has, and its parent may then delete the WAL under
@@ -407,7 +507,7 @@ class Database:
             # SQLite in this process believes in locks that only the parent has, for every new
             # connection too: going on could lose what is written. Keep the old ones, unused.
             _leaked.extend(c for c in (self._writer, self._reader) if c is not None)
-            self._writer = self._reader = self._execute = None
+            self._writer = self._reader = self._execute = self._anchor = None
             self._cut_off = True
         self._new_locks()
         self.circuit = Circuit()
@@ -444,23 +544,31 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    anchor.forget_parent()
     for database in list(_open_databases):
         database.after_fork_in_child(database in _prepared)
     _prepared.clear()
     _forking.release()
 
 
+def _code(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code
+
+
 def _is_busy(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    return _code(error) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def translation(error: Exception) -> tuple[type[StoreError], str]:
     """Return the kind of StoreError for a foreign error, and what to do about it."""
     if isinstance(error, OverflowError):
         return StoreError, _TOO_LARGE
-    code = getattr(error, "sqlite_errorcode", 0)
+    code = _code(error)
     if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
         return LedgerConflictError, "this id is taken by another event; nothing was changed"
+    if code == sqlite3.SQLITE_IOERR_SHORT_READ:
+        return StoreUnavailableError, _CUT_OFF
     code &= 0xFF
     if code == sqlite3.SQLITE_CONSTRAINT:  # STRICT tables refuse a sum that overflowed into REAL
         return StoreError, _TOO_LARGE
@@ -475,20 +583,17 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
             f"store {path}: this Python has SQLite {sqlite3.sqlite_version}, and STRICT tables "
             f"need {'.'.join(map(str, SQLITE_NEEDED))} or newer; use a newer Python"
         )
-    version = _version(connection, path)
+    version = store_version(connection, path)
     steps = schema_steps()
     if version > len(steps):
-        raise StoreError(
-            f"store {path}: its schema is version {version}, this Spendtree knows {len(steps)}; "
-            "a newer Spendtree wrote it: upgrade this one"
-        )
+        raise StoreError(_too_new(path, version, len(steps)))
     if version < len(steps):
         if version == 0:
             connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         _use_wal(connection, path)
         connection.execute("BEGIN IMMEDIATE")
-        for number in range(_version(connection, path) + 1, len(steps) + 1):
+        for number in range(store_version(connection, path) + 1, len(steps) + 1):
             for statement in _statements(steps[number - 1]):
                 connection.execute(statement)
             if number == 1:
@@ -502,13 +607,21 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         _use_wal(connection, path)
 
 
+def _too_new(path: str, version: int, known: int) -> str:
+    return (
+        f"store {path}: its schema is version {version}, this Spendtree knows {known}; a newer "
+        "Spendtree wrote it: upgrade this one"
+    )
+
+
 def _use_wal(connection: sqlite3.Connection, path: str) -> None:
     mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     if mode != "wal":
         raise StoreError(f"store {path}: SQLite cannot use a write-ahead log here (mode {mode})")
 
 
-def _version(connection: sqlite3.Connection, path: str) -> int:
+def store_version(connection: sqlite3.Connection, path: str) -> int:
+    """Return the version of a file's schema, 0 for none; StoreError for another program's."""
     # In one transaction, else another process may make the tables between the first two reads.
     snapshot = not connection.in_transaction
     if snapshot:

@@ -5,18 +5,17 @@ to the newest schema, and that is not for a look.
 """
 
 import json
-import os
 import sqlite3
 from collections import Counter
 from contextlib import closing
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from spendtree.errors import StoreError
 from spendtree.event import UNPRICED, UNREAD, Kind
 from spendtree.store import owner as owners
 from spendtree.store.database import APPLICATION_ID, FOREIGN, schema_steps, translation
 from spendtree.store.liveness import judged
+from spendtree.store.reader import connect
 
 WAIT_SECONDS = 5.0
 FAULTS_SHOWN = 5
@@ -136,16 +135,11 @@ class Health(NamedTuple):
 def examine(path: str) -> Health:
     """Look at a store's file. Raises StoreError if it cannot be read or is another program's."""
     try:
-        with closing(_reader(path)) as connection:
+        with closing(connect(path, WAIT_SECONDS, tidy=False)) as connection:
             return _look(connection, path)
     except FOREIGN as error:
         kind, advice = translation(error)
         raise kind(f"store {path}: {error}; {advice}") from error
-
-
-def _reader(path: str) -> sqlite3.Connection:
-    place = f"file:{quote(os.path.abspath(path))}?mode=ro"
-    return sqlite3.connect(place, uri=True, timeout=WAIT_SECONDS, isolation_level=None)
 
 
 def _look(connection: sqlite3.Connection, path: str) -> Health:

@@ -31,10 +31,11 @@ class Names:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.accounts: dict[str, int] = {}
+        self.paths: dict[tuple[str, ...], tuple[int, ...]] = {}
         self.contexts: dict[Context, int] = {}
         self.requests: dict[Request, int] = {}
         self._owners: dict[int, int] = {}
-        self.fresh: list[tuple[dict[Any, int], Any]] = []
+        self.fresh: list[tuple[dict[Any, Any], Any]] = []
         """What the running transaction made: cleared after a commit, undone after a rollback."""
 
     def account(self, execute: Execute, id: str) -> int:
@@ -50,6 +51,15 @@ class Names:
         """Return the numbers of a path's accounts."""
         known = self.accounts
         return [known.get(id) or self.account(execute, id) for id in path]
+
+    def path(self, execute: Execute, path: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the numbers of a path's accounts, and remember them as those of the path."""
+        numbers = tuple(self.numbers(execute, path))
+        if len(self.paths) >= KEPT:
+            self.paths.clear()
+        self.fresh.append((self.paths, path))
+        self.paths[path] = numbers
+        return numbers
 
     def context(self, execute: Execute, context: Context) -> int:
         """Return a context's number, making one for a new context."""
@@ -96,10 +106,11 @@ class Names:
     def forget(self, id: str) -> None:
         """Forget an account that is gone."""
         self.accounts.pop(id, None)
+        self.paths.clear()
 
     def forget_all(self) -> None:
         """Forget everything: the file may be another one, or its content, when it opens again."""
-        for table in (self.accounts, self.contexts, self.requests, self._owners):
+        for table in (self.accounts, self.paths, self.contexts, self.requests, self._owners):
             table.clear()
         self.fresh.clear()
 

@@ -1,8 +1,11 @@
 """Where a store's file may lie, told before SQLite is asked. Nothing here opens a database."""
 
 import os
+import re
 
 from spendtree.errors import StoreError
+from spendtree.store import identity
+from spendtree.store.identity import IdentityError
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"}
@@ -11,7 +14,10 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 
 def check_place(path: str, create: bool) -> None:
-    """Make the file, empty and for its user alone, unless it is there; StoreError says why not."""
+    """Make the file, empty and for its user alone, unless it is there; StoreError says why not.
+
+    With `create=False` it must be there, and not be empty.
+    """
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
         raise StoreError(f"store {path}: there is no directory {directory}; create it first")
@@ -23,13 +29,16 @@ def check_place(path: str, create: bool) -> None:
             f"store {path}: {kind} is a network file system, where SQLite's locks do not hold; "
             "put the store on a local disk"
         )
-    if os.path.exists(path):
-        return
-    if not create:
+    if not create and not os.path.exists(path):
         raise StoreError(
             f"store {path}: there is no such file; check --store or SPENDTREE_STORE, or record "
             "something first (`spendtree demo`, `spendtree import`)"
         )
+    check_file(path)
+    if os.path.exists(path):
+        if not create and not os.path.getsize(path):
+            raise StoreError(f"store {path}: {identity.EMPTY}")
+        return
     try:
         # Exclusively: closing a file that another thread has opened in SQLite meanwhile would give
         # up its locks, since POSIX locks belong to the process.
@@ -41,6 +50,27 @@ def check_place(path: str, create: bool) -> None:
             f"store {path}: it cannot be created ({error.strerror}); check that {directory} is "
             "writable for this user"
         ) from error
+
+
+def check_file(path: str) -> None:
+    """Raise IdentityError for a file that has a second name, or that is cut off."""
+    reason = identity.fault_at_opening(path, identity.trio(path), mount_points())
+    if reason:
+        raise IdentityError(f"store {path}: {reason}")
+
+
+def mount_points() -> frozenset[str]:
+    """Return the mount points that this process sees; none where nobody tells."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            return frozenset(_unescaped(line.split(" ")[4]) for line in table)
+    except OSError:
+        return frozenset()
+
+
+def _unescaped(text: str) -> str:
+    """Return a path as it is: the kernel writes space, tab, newline and backslash as octals."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
 def file_system(directory: str) -> str:

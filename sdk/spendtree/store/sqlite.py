@@ -40,8 +40,16 @@ UNSEEN = "its process cannot be seen from here, and the call is open for too lon
 class SqliteStore(AccountVerbs):
     """A store in one SQLite file, for many threads and many processes of one host."""
 
-    def __init__(self, path: str, *, synchronous: str = "normal", create: bool = True) -> None:
-        super().__init__(Database(path, synchronous=synchronous, create=create))
+    def __init__(
+        self,
+        path: str,
+        *,
+        synchronous: str = "normal",
+        create: bool = True,
+        read_only: bool = False,
+    ) -> None:
+        database = Database(path, synchronous=synchronous, create=create, read_only=read_only)
+        super().__init__(database)
         place = path.replace("%", "%25").replace("?", "%3F")
         self.url = f"sqlite:///{place}" + ("?synchronous=full" if synchronous == "full" else "")
         self._granted: dict[bytes, tuple[int, tuple[int, ...]]] = {}
@@ -71,10 +79,8 @@ class SqliteStore(AccountVerbs):
                     if path is not context.path and tuple(path) != context.path:
                         raise StoreError(f"hold {id.hex()}: its path is not that of its context")
                     execute = database.begin()
-                    known = names.accounts
-                    numbers = tuple([known.get(name) or -1 for name in path])
-                    if -1 in numbers:
-                        numbers = tuple(names.numbers(execute, path))
+                    path = context.path
+                    numbers = names.paths.get(path) or names.path(execute, path)
                     answer: Grant | Denial = Grant(amount)
                     count = len(numbers)
                     if count and (
@@ -117,7 +123,7 @@ class SqliteStore(AccountVerbs):
                 with unowned(database.lock):
                     if names.fresh:
                         names.rolled_back()
-                    execute = database.begin()
+                    execute = database.begin(ending=True)
                     held, numbers = self._granted.get(id) or self._hold_of(execute, id)
                     count = len(numbers)
                     plain = (
@@ -404,10 +410,11 @@ class SqliteStore(AccountVerbs):
         return self._verb(verb)
 
 
-def open_sqlite(url: str, *, create: bool) -> SqliteStore:
+def open_sqlite(url: str, *, create: bool, read_only: bool = False) -> SqliteStore:
     """Open the store of a `sqlite:///` URL; StoreError says what is wrong with it."""
     path, synchronous = read_url(url)
-    return SqliteStore(path, synchronous=synchronous, create=create)
+    create = create and not read_only
+    return SqliteStore(path, synchronous=synchronous, create=create, read_only=read_only)
 
 
 def read_url(url: str) -> tuple[str, str]:

@@ -10,9 +10,10 @@ from spendtree.cli import output
 from spendtree.cli.doctor.finding import Section
 from spendtree.errors import StoreError
 from spendtree.money import format_usd
-from spendtree.store.database import WAL_LIMIT
+from spendtree.store import identity
 from spendtree.store.health import Health, Held, examine
-from spendtree.store.place import NETWORK_FILE_SYSTEMS, file_system
+from spendtree.store.place import NETWORK_FILE_SYSTEMS, file_system, mount_points
+from spendtree.store.space import WAL_LIMIT
 from spendtree.store.sqlite import read_url
 from spendtree.tree import iso
 
@@ -40,6 +41,7 @@ def look(url: str) -> tuple[Section, Health | None]:
         return section, None
     _sizes(section, path)
     _access(section, path)
+    _names(section, path)
     return section, _health(section, path)
 
 
@@ -106,6 +108,13 @@ def _access(section: Section, path: str) -> None:
         section.fail(
             "it is not readable and writable for this user", "run this as the program's user"
         )
+
+
+def _names(section: Section, path: str) -> None:
+    reason = identity.fault_at_opening(path, identity.trio(path), mount_points())
+    if reason:
+        problem, _, advice = reason.rpartition(": ")
+        section.fail(f"{path}: {problem}", advice)
 
 
 def _health(section: Section, path: str) -> Health | None:
