@@ -24,8 +24,9 @@ PYTEST_ARGS ?= -n 2
 
 JSON ?=
 
-# How many seeds `make chaos` runs; the suite runs a few of them.
+# How many seeds `make chaos` runs of failing calls and of a failing system; the suite runs a few.
 SEEDS ?= 1000
+DISRUPTIONS ?= 300
 
 # How long `make soak` takes, and the servers that scrape; none is the one that is installed.
 MINUTES ?= 10
@@ -67,8 +68,9 @@ check: setup ## lint, formatting, types and import directions: what CI checks
 bench: setup $(STAMPS)/programs ## measure speed and size (JSON=file also writes one row per figure)
 	$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
-chaos: setup ## spend one budget from 200 agents while calls fail and processes die (SEEDS=1000)
+chaos: setup ## spend one budget while calls fail, processes die and the system interferes (SEEDS=1000)
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
+	$(BIN)/python -m tests.disruption --seeds $(DISRUPTIONS)
 
 soak: setup $(STAMPS)/programs ## let Prometheus scrape a busy exporter (MINUTES=10 HOSTILE=1 PROMETHEUS=paths)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(HOSTILE),--hostile) $(PROMETHEUS)
