@@ -20,7 +20,7 @@ EXPORTER = ROOT / "exporter" / "spendtree_exporter"
 HOUSE: tuple[tuple[str, ...], ...] = (
     ("errors", "money", "usage", "event"),
     ("pricing", "bound", "account", "contract", "response", "ending", "period"),
-    ("tree", "metrics", "denial"),
+    ("tree", "metrics", "denial", "charge"),
     ("explanation",),
     ("store",),
     ("config",),

@@ -8,7 +8,7 @@ twice is harmless, since what is delivered twice counts once. No HTTP here, noth
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from decimal import Decimal
 from glob import escape
@@ -171,7 +171,9 @@ def told(span: SpanRecord) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """Return what JSON has no form of in a form that it has."""
-    return asdict(value) if isinstance(value, Usage) else str(value)
+    if isinstance(value, Usage):
+        return asdict(value)
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _span(told: dict[str, Any]) -> SpanRecord:
@@ -179,8 +181,12 @@ def _span(told: dict[str, Any]) -> SpanRecord:
     if not all(isinstance(value, str) for value in texts):
         raise TypeError("a text is something else")
     usage, cost = told.pop("usage"), told.pop("reported_cost")
+    served, parts, keys = (told.pop(name, None) for name in ("served", "parts", "keys"))
     return SpanRecord(
         **told,
         usage=None if usage is None else Usage(**usage),
         reported_cost=None if cost is None else Decimal(cost),
+        served=None if served is None else tuple(served),
+        parts=tuple((model, Usage(**part)) for model, part in parts or ()),
+        keys=tuple(keys or ()),
     )

@@ -29,7 +29,7 @@ What few calls have stands in the data of CALL, TOOL and ADJUSTMENT:
 | marks | sorted short words on how sure the cost is, see below |
 | served | how it was served where that is not the everyday way: tier, speed, region |
 | answered_by | the model that answered, where another price than that of the asked one held |
-| cost_source | `provider` where the cost is what the provider stated |
+| cost_source | `provider` where the cost is what the provider stated, `source` an import's tool |
 | stated_difference | the stated cost less what the price list says, in pico-dollars |
 | priced_part | what the priced parts cost, where the call counts at its hold instead |
 | unread | what of the response's usage was not understood: values by the path of their key |

@@ -209,6 +209,9 @@ def _on_the_unpriced(name: str) -> str:
     return f"No price is known for {name}; it counts as nothing, and may have cost more."
 
 
+_STATED_BY = {"provider": "The provider", "source": "The tool that recorded this call"}
+
+
 def _on_the_cost(event: Event, listed: int | None) -> Iterator[str]:
     data, cost = event.data or {}, event.cost
     if cost is None:
@@ -216,8 +219,9 @@ def _on_the_cost(event: Event, listed: int | None) -> Iterator[str]:
         return
     if event.kind == Kind.TOOL and not event.request.model:
         yield f"A charge of {format_usd(cost)} that the program stated."
-    elif data.get("cost_source") == "provider":
-        text = f"The provider stated a cost of {format_usd(cost)}, which holds"
+    elif data.get("cost_source") in _STATED_BY:
+        who = _STATED_BY[data["cost_source"]]
+        text = f"{who} stated a cost of {format_usd(cost)}, which holds"
         difference = data.get("stated_difference", 0)
         if difference:
             word = "more" if difference > 0 else "less"

@@ -21,8 +21,8 @@ from spendtree import attribution, lifetime, transfers
 from spendtree.account import Denial, kind_of
 from spendtree.bound import Tokenizer
 from spendtree.call import PURPOSE, Call, CallOptions, Tool
-from spendtree.call.charge import is_region
 from spendtree.call_site import Places
+from spendtree.charge import is_region
 from spendtree.clock import CLOCK_END, clock_error, recordable
 from spendtree.config import AccountKind, Config, Mode, load_config
 from spendtree.config.version import Version, of_time

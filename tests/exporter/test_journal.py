@@ -30,7 +30,7 @@ FULL = SpanRecord(
     end_us=None,
     status="failed",
     error="e",
-    usage=Usage(1, 2, 3, 4, 5, 1),
+    usage=Usage(1, 2, 3, 4, 5, 1, {"input_audio": 6}),
     rollup=True,
     reported_cost=Decimal("0.000000000001"),
     customer="c",
@@ -41,6 +41,12 @@ FULL = SpanRecord(
     task_id="k",
     purpose="plan",
     refused_before=7,
+    answered="m-2",
+    served=("flex", "region:us"),
+    parts=(("m-2", Usage(1, 1)), ("m-3", Usage(0, 1, units={"web_search": 2}))),
+    unread={"holo_tokens": 3},
+    is_bill=True,
+    keys=("x",),
 )
 PLAIN = SpanRecord(trace_id="t", span_id="2")
 

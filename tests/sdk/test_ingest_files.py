@@ -108,7 +108,13 @@ def test_damaged_gzip_data_is_named(tmp_path: Path) -> None:
 
 def test_a_document_that_was_cut_gives_the_spans_before_the_cut(tmp_path: Path) -> None:
     spans = [
-        {"name": f"n{i}", "context": {"trace_id": "0x1", "span_id": hex(i)}} for i in (1, 2, 3)
+        {
+            "context": {"trace_id": "0x1", "span_id": hex(i)},
+            "start_time": "2026-01-01T00:00:00Z",
+            "attributes": {"gen_ai.request.model": "m"},
+            "name": f"n{i}",
+        }
+        for i in (1, 2, 3)
     ]
     content = json.dumps({"spans": spans}, indent=2)
     report = imported(tmp_path / "cut.json", content[: content.index("n3")].encode())

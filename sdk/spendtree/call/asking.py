@@ -12,8 +12,8 @@ from spendtree.account import Denial, kind_of
 from spendtree.bound import Conversation, Learned, learn
 from spendtree.bound import input_tokens as bound_input_tokens
 from spendtree.call import limits, options, refusing
-from spendtree.call.charge import is_region
 from spendtree.call.options import PURPOSE
+from spendtree.charge import is_region
 from spendtree.clock import CLOCK_END, clock_error
 from spendtree.config import Step
 from spendtree.errors import (

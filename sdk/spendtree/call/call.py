@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 from spendtree.account import Denial
 from spendtree.call.answer import Answer, read
 from spendtree.call.asking import ASKED, ENDED, ENTERED, INNERMOST, Asking
-from spendtree.call.charge import Terms, charge_of_usage, price
 from spendtree.call_site import call_site
+from spendtree.charge import Terms, charge_of_usage, price
 from spendtree.ending import not_billed
 from spendtree.errors import ScopeError, SpendtreeError
 from spendtree.event import Event, Kind

@@ -51,10 +51,11 @@ def import_traces(
 ) -> None:
     """Bring in traces that agents left in files.
 
-    Reads OTLP JSON and OpenTelemetry span dumps (gen_ai, OpenInference), Langfuse exports, ChatDev
-    logs, and compact span records. Each LLM call counts once, and importing a file again changes
-    nothing. What cannot be read is named on stderr with file and position; the rest is imported,
-    and the exit code is 1.
+    Reads OTLP JSON (spans and logs) and dumps of OpenTelemetry's SDKs, exports of Langfuse,
+    LangSmith, Phoenix, MLflow, Jaeger, LiteLLM and Helicone, transcripts of Claude Code and Codex,
+    and more: docs/import.md lists them. Each LLM call counts once, and importing a file again
+    changes nothing. What cannot be read is named on stderr, each cause once with file, position
+    and count; the rest is imported, and the exit code is 1.
     """
     prices = PriceBook(load_config(config).prices)
     files = [STDIN if str(file) == "-" else file for file in files]
@@ -69,14 +70,13 @@ def import_traces(
             customer=customer,
             team=team,
         )
-    for problem in report.problems:
-        where = ": ".join(part for part in (problem.file, problem.position) if part)
-        output.warn(f"{where}: {problem.reason}")
+    for found in (*report.problems, *report.notes):
+        output.warn(str(found))
     if as_json:
         output.write_json(asdict(report))
     else:
         _say(report, place)
-    if report.problems:
+    if report.problems or not (report.calls or report.sessions):
         raise typer.Exit(1)
 
 
@@ -102,6 +102,7 @@ def _say(report: ImportReport, place: str) -> None:
             (report.failed_calls, "failed"),
             (report.unpriced, "of unknown price"),
             (report.unmetered, "without a usage"),
+            (report.undated, "without a time, dated like what is around them"),
         )
         if count
     ]

@@ -9,10 +9,21 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from spendtree.ingest.buckets import Counts, disjoint
-from spendtree.ingest.scalars import dollars, text, tokens
+from spendtree.ingest.counts import (
+    EITHER,
+    EXCLUSIVE,
+    NOTHING_STATED,
+    Counts,
+    Stated,
+    Way,
+    note,
+    stated,
+)
+from spendtree.ingest.counts import usage_of as usage_of_counts
+from spendtree.ingest.scalars import dollars, opened, text, tokens
 from spendtree.ingest.span import SpanKind, SpanRecord
-from spendtree.usage import Usage
+from spendtree.pricing.providers import canonical
+from spendtree.response.served import word
 
 Attributes = Mapping[str, Any]
 
@@ -32,8 +43,10 @@ _LLM_NAMES = (
 )
 _NAMED_KINDS: dict[str, SpanKind] = {
     **dict.fromkeys(_LLM_NAMES, _LLM),
+    **dict.fromkeys(("chat_model", "llm_request", "text_embeddings"), _LLM),
     "agent": "AGENT",
     "invoke_agent": "AGENT",
+    "interaction": "CHAIN",
     "chain": "CHAIN",
     "workflow": "CHAIN",
     "invoke_workflow": "CHAIN",
@@ -53,17 +66,23 @@ KIND_KEYS = (
     "langsmith.span.kind",
     "llm.request.type",
     "aws.genai.span_kind",
+    "span.type",
+    "mlflow.spanType",
+    "braintrust.span_attributes.type",
 )
 
-MODEL_KEYS = (
+REQUEST_MODEL_KEYS = (
     "gen_ai.request.model",
-    "gen_ai.response.model",
-    "llm.model_name",
     "llm.request.model",
-    "llm.response.model",
+    "llm.model_name",
     "langfuse.observation.model.name",
     "ai.model.id",
+    "ai.request.model",
 )
+RESPONSE_MODEL_KEYS = ("gen_ai.response.model", "llm.response.model", "ai.response.model")
+MODEL_KEYS = (*REQUEST_MODEL_KEYS, *RESPONSE_MODEL_KEYS)
+BARE_MODEL_KEYS = ("model", "model_name", "gen_ai.model", "model_id")
+"""Names that mean a model where a usage stands beside them."""
 PROVIDER_KEYS = (
     "gen_ai.provider.name",
     "llm.provider",
@@ -80,57 +99,61 @@ CONVERSATION_KEYS = (
     "langfuse.session.id",
     "traceloop.association.properties.session_id",
 )
-RESPONSE_KEYS = ("gen_ai.response.id", "llm.response.id", "ai.response.id")
+RESPONSE_KEYS = ("gen_ai.response.id", "llm.response.id", "ai.response.id", "request_id")
 ERROR_KEYS = ("error.type", "exception.type")
 
-INPUT_KEYS = (
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.prompt_tokens",
-    "llm.token_count.prompt",
-    "llm.usage.prompt_tokens",
-    "ai.usage.inputTokens",
-    "ai.usage.promptTokens",
+USAGE_PREFIXES = (
+    "gen_ai.usage.",
+    "llm.token_count.",
+    "llm.usage.",
+    "ai.usage.",
+    "gen_ai.response.usage.",
 )
-OUTPUT_KEYS = (
-    "gen_ai.usage.output_tokens",
-    "gen_ai.usage.completion_tokens",
-    "llm.token_count.completion",
-    "llm.usage.completion_tokens",
-    "ai.usage.outputTokens",
-    "ai.usage.completionTokens",
+"""What stands before the name of a count, in the order in which they are believed."""
+
+USAGE_OBJECTS = ("langfuse.observation.usage_details", "mlflow.chat.tokenUsage")
+"""Attributes that hold a whole usage object, as JSON in a text."""
+
+COST_KEYS = (
+    "llm.cost.total",
+    "operation.cost",
+    "gen_ai.usage.cost",
+    "gen_ai.usage.total_cost",
+    "gen_ai.usage.cost_usd",
+    "gen_ai.cost.total_cost",
+    "cost_usd",
+    "response_cost",
 )
-CACHE_READ_KEYS = (
-    "gen_ai.usage.cache_read.input_tokens",
-    "gen_ai.usage.cache_read_input_tokens",
-    "gen_ai.usage.details.cache_read_tokens",
-    "gen_ai.usage.details.cached_tokens",
-    "llm.token_count.prompt_details.cache_read",
-    "llm.usage.cache_read_input_tokens",
-    "ai.usage.cachedInputTokens",
+COST_PARTS = (
+    ("gen_ai.usage.input_cost", "gen_ai.usage.output_cost"),
+    ("gen_ai.cost.input_cost", "gen_ai.cost.output_cost"),
+    ("llm.cost.prompt", "llm.cost.completion"),
 )
-CACHE_WRITE_KEYS = (
-    "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.usage.cache_creation_input_tokens",
-    "gen_ai.usage.details.cache_write_tokens",
-    "llm.token_count.prompt_details.cache_write",
-    "llm.usage.cache_creation_input_tokens",
+COST_OBJECTS = ("langfuse.observation.cost_details", "mlflow.llm.cost")
+BILLING = frozenset(("openrouter",))
+"""Providers that state in their usage what they charged; instrumentation passes it on."""
+
+SERVED_KEYS = (
+    "openai.response.service_tier",
+    "gen_ai.openai.response.service_tier",
+    "gen_ai.response.service_tier",
+    "gen_ai.usage.service_tier",
+    "anthropic.response.service_tier",
+    "aws.bedrock.response.service_tier",
+    "gen_ai.usage.traffic_type",
+    "service_tier",
 )
-REASONING_KEYS = (
-    "gen_ai.usage.reasoning.output_tokens",
-    "gen_ai.usage.reasoning_tokens",
-    "gen_ai.usage.details.reasoning_tokens",
-    "llm.token_count.completion_details.reasoning",
-    "llm.usage.reasoning_tokens",
-    "ai.usage.reasoningTokens",
+ASKED_KEYS = (
+    "openai.request.service_tier",
+    "gen_ai.openai.request.service_tier",
+    "gen_ai.request.service_tier",
+    "aws.bedrock.request.service_tier",
 )
-TOTAL_KEYS = (
-    "gen_ai.usage.total_tokens",
-    "llm.usage.total_tokens",
-    "llm.token_count.total",
-    "ai.usage.totalTokens",
-)
-COST_KEYS = ("llm.cost.total", "operation.cost", "gen_ai.usage.cost", "gen_ai.usage.total_cost")
-COST_PARTS = ("gen_ai.usage.input_cost", "gen_ai.usage.output_cost")
+"""How a call was to be served; how it was, where that is stated, goes before it."""
+SPEED_KEYS = ("gen_ai.usage.speed", "anthropic.response.speed", "gen_ai.request.speed", "speed")
+REGION_KEYS = ("gen_ai.usage.inference_geo", "anthropic.response.inference_geo", "inference_geo")
+PARAMETERS = ("llm.invocation_parameters", "langfuse.observation.model.parameters")
+"""Objects of what a request asked for, as JSON in a text."""
 
 
 class Frame(NamedTuple):
@@ -149,8 +172,12 @@ class Frame(NamedTuple):
 
 def record(frame: Frame, attributes: Attributes) -> SpanRecord:
     """Return the span of an envelope and its attributes; raises SpanError for impossible counts."""
-    usage = usage_of(attributes)
+    usage, unread = usage_of(attributes)
     kind = kind_of(attributes, metered=usage is not None)
+    asked, answered = _models(attributes, metered=usage is not None)
+    provider = first(attributes, PROVIDER_KEYS)
+    cost = cost_of(attributes)
+    known = kind != "SPAN"
     return SpanRecord(
         trace_id=frame.trace_id,
         span_id=frame.span_id,
@@ -160,14 +187,14 @@ def record(frame: Frame, attributes: Attributes) -> SpanRecord:
         name=frame.name,
         agent=first(attributes, RUN_NAME_KEYS if kind == "AGENT" else AGENT_KEYS),
         role=first(attributes, ("spendtree.role",)),
-        provider=first(attributes, PROVIDER_KEYS),
-        model=first(attributes, MODEL_KEYS),
+        provider=provider,
+        model=asked,
         start_us=frame.start_us,
         end_us=frame.end_us,
         status="failed" if frame.failed else "ok" if frame.ok else "",
         error=first(attributes, ERROR_KEYS) or frame.error,
         usage=usage,
-        reported_cost=cost_of(attributes),
+        reported_cost=cost,
         customer=first(attributes, ("spendtree.customer",)),
         team=first(attributes, ("spendtree.team",)),
         conversation=first(attributes, CONVERSATION_KEYS),
@@ -175,45 +202,142 @@ def record(frame: Frame, attributes: Attributes) -> SpanRecord:
         cycle=cycle_of(attributes),
         task_id=first(attributes, ("spendtree.task_id",)),
         purpose=first(attributes, ("spendtree.purpose",)) or "work",
+        answered=answered,
+        served=served_of(attributes) if known else None,
+        unread=unread,
+        is_bill=cost is not None and canonical(provider) in BILLING,
+        keys=() if usage is not None else _keys(attributes, kind),
     )
+
+
+KEYS_MAX = 40
+
+
+def _keys(attributes: Attributes, kind: SpanKind) -> tuple[str, ...]:
+    """Return what a span says that was not understood: all of it, or of a call what may count."""
+    if kind == "SPAN":
+        return tuple(list(attributes)[:KEYS_MAX])
+    if kind != "LLM":
+        return ()
+    return tuple(key for key in attributes if "token" in key or "usage" in key)[:KEYS_MAX]
 
 
 def kind_of(attributes: Attributes, *, metered: bool) -> SpanKind:
     """Return what a span is: as it says, else by what only calls and agent runs carry."""
     for key in KIND_KEYS:
         value = attributes.get(key)
-        if isinstance(value, str) and value.lower() in _NAMED_KINDS:
-            return _NAMED_KINDS[value.lower()]
+        if isinstance(value, str) and value.strip('"').lower() in _NAMED_KINDS:
+            return _NAMED_KINDS[value.strip('"').lower()]
     if attributes.get("agent_name"):  # pydantic-ai before it named its operations
         return "AGENT"
     return "LLM" if metered or first(attributes, MODEL_KEYS) else "SPAN"
 
 
-def usage_of(attributes: Attributes) -> Usage | None:
+def _models(attributes: Attributes, *, metered: bool) -> tuple[str, str]:
+    """Return the model that was asked, and the one that answered if it is another."""
+    asked = first(attributes, REQUEST_MODEL_KEYS)
+    answered = first(attributes, RESPONSE_MODEL_KEYS)
+    if not (asked or answered) and metered:
+        asked = first(attributes, BARE_MODEL_KEYS).strip('"')
+    if not asked:
+        return answered, ""
+    return asked, "" if answered == asked else answered
+
+
+def usage_of(attributes: Attributes) -> Stated:
     """Return the usage that attributes state, in disjoint buckets."""
-    input_tokens = _count(attributes, INPUT_KEYS)
-    output_tokens = _count(attributes, OUTPUT_KEYS)
-    if input_tokens is None and output_tokens is None:
-        return None
-    counts = Counts(
-        input=input_tokens,
-        output=output_tokens,
-        cache_read=_count(attributes, CACHE_READ_KEYS),
-        cache_write=_count(attributes, CACHE_WRITE_KEYS),
-        reasoning=_count(attributes, REASONING_KEYS),
-        total=_count(attributes, TOTAL_KEYS),
+    counts: Counts = {}
+    unread: dict[str, Any] = {}
+    embeds = attributes.get("gen_ai.operation.name") in _EMBEDDING_NAMES or (
+        attributes.get("openinference.span.kind") == "EMBEDDING"
     )
-    return disjoint(counts)
+    found = [key for key in attributes if key.startswith(USAGE_PREFIXES)]
+    for prefix in USAGE_PREFIXES if found else ():
+        for key in found:
+            if key.startswith(prefix) and attributes[key] is not None:
+                note(counts, unread, _name(key.removeprefix(prefix)), attributes[key])
+    if not counts:
+        for key in USAGE_OBJECTS:
+            if key in attributes:
+                return stated(opened(attributes[key]), Way(apart=True, input_only=embeds))
+        return _bare_usage(attributes)
+    return usage_of_counts(counts, unread, Way(input_only=embeds))
+
+
+def _bare_usage(attributes: Attributes) -> Stated:
+    """Return the usage that attributes without any prefix state: Claude Code's, Gemini CLI's.
+
+    Claude Code counts as Anthropic does: what a cache served is beside the input.
+    """
+    if _BARE.isdisjoint(attributes):
+        return NOTHING_STATED
+    named = {key: value for key, value in attributes.items() if "." not in key and _is_bare(key)}
+    exclusive = "input_tokens" in named and not _CLAUDE_CACHES.isdisjoint(named)
+    return stated(named, EXCLUSIVE if exclusive else EITHER)
+
+
+_BARE = frozenset(
+    ("input_tokens", "output_tokens", "prompt_tokens", "input_token_count", "output_token_count")
+)
+_CLAUDE_CACHES = frozenset(
+    ("cache_read_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+)
+_EMBEDDING_NAMES = ("embedding", "embeddings", "text_embeddings")
+_WIDER_NAMES = {"tokens": "input_tokens"}
+"""The Vercel AI SDK counts an embedding's tokens so."""
+
+
+def _name(name: str) -> str:
+    return _WIDER_NAMES.get(name, name)
+
+
+def _is_bare(key: str) -> bool:
+    return "token" in key or key.startswith("cache_")
+
+
+def served_of(attributes: Attributes) -> tuple[str, ...] | None:
+    """Return how a call was served: as its response states, else as its request asked."""
+    if _SERVED.isdisjoint(attributes):
+        return None
+    tier = first(attributes, SERVED_KEYS)
+    asked = "" if tier else first(attributes, ASKED_KEYS) or _parameter(attributes)
+    speed, region = first(attributes, SPEED_KEYS), first(attributes, REGION_KEYS)
+    if not (tier or asked or speed or region):
+        return None
+    words = [word(tier or asked), word(speed), f"region:{word(region)}" if word(region) else ""]
+    return tuple(sorted({each for each in words if each}))
+
+
+def _parameter(attributes: Attributes) -> str:
+    for key in PARAMETERS:
+        value = attributes.get(key)
+        if isinstance(value, (str, dict)) and "service_tier" in value:
+            return text(opened(value).get("service_tier"))
+    return ""
 
 
 def cost_of(attributes: Attributes) -> Decimal | None:
     """Return the dollars (Decimal) that a source says a call has cost, None if it does not."""
+    if _COSTS.isdisjoint(attributes):
+        return None
     for key in COST_KEYS:
         amount = dollars(attributes.get(key))
         if amount is not None:
             return amount
-    parts = [amount for key in COST_PARTS if (amount := dollars(attributes.get(key))) is not None]
-    return sum(parts[1:], parts[0]) if parts else None
+    for keys in COST_PARTS:
+        parts = [amount for key in keys if (amount := dollars(attributes.get(key))) is not None]
+        if parts:
+            return sum(parts[1:], parts[0])
+    for key in COST_OBJECTS:
+        if key in attributes:
+            costs = opened(attributes[key])
+            return dollars(costs.get("total", costs.get("total_cost")))
+    return None
+
+
+_COSTS = frozenset((*COST_KEYS, *(key for keys in COST_PARTS for key in keys), *COST_OBJECTS))
+_SERVED = frozenset((*SERVED_KEYS, *ASKED_KEYS, *SPEED_KEYS, *REGION_KEYS, *PARAMETERS))
+"""What most spans have none of, so that one look is enough."""
 
 
 def cycle_of(attributes: Attributes) -> int:
@@ -228,11 +352,3 @@ def first(attributes: Attributes, keys: tuple[str, ...]) -> str:
         if value is not None and value != "":
             return text(value)
     return ""
-
-
-def _count(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
-    for key in keys:
-        value = attributes.get(key)
-        if value is not None:
-            return tokens(value, key)
-    return None

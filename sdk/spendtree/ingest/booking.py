@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from spendtree.event import NO_REQUEST, Context, Event, Kind, Request, derived_id
+from spendtree.event import NO_REQUEST, Context, Event, Kind, derived_id
+from spendtree.ingest.cost import priced, request_of
 from spendtree.ingest.runs import Run
 from spendtree.ingest.span import SpanRecord
 from spendtree.pricing import PriceBook
-from spendtree.usage import Usage
+from spendtree.usage import TOKEN_FIELDS, Usage
 
 UNMETERED = "the imported span has no usage"
 """The reason that stands in the event of a call whose usage nobody told."""
@@ -22,7 +23,8 @@ class Terms:
     """What holds for all spans of one import.
 
     `origin` is "import" or "history" (see `Context`). `customer` and `team` are for sessions whose
-    spans name none. `now_us` is the time of what has no time, microseconds since 1970 UTC.
+    spans name none. `now_us` is the time of a session in which nothing has a time, microseconds
+    since 1970 UTC: for spans that have just come. At 0 there is none, and it is left out.
     `charge` is whether sessions' accounts are charged. Spans that anybody may have sent charge
     none, and make sessions of their own: see `sessions.received`.
     """
@@ -50,15 +52,17 @@ def call(
     """Return the CALL or LAPSE of a span, priced at the time at which it began.
 
     `time` is its start and end. A failed call without usage cost nothing; a successful one was not
-    metered: its cost is not known, and no hold says what it may be at most, so 0 is presumed.
+    metered: its cost is not known, and no hold says what it may be at most, so 0 is presumed. Where
+    the source states a cost all the same, that is it.
     """
     started, at = time
     usage, failed = span.usage, span.status == "failed"
     kind, status = Kind.CALL, "failed" if failed else "ok"
     cost: int | None = 0
-    if usage is not None:
-        sheet = terms.prices.sheet(span.model, span.provider) if span.model else None
-        cost = None if sheet is None else sheet.cost(usage, started)
+    said: dict[str, Any] = {}
+    request = request_of(span)
+    if usage is not None or span.reported_cost:
+        cost, said = priced(span, request, started, terms.prices)
     elif not failed:
         kind, status = Kind.LAPSE, "unmetered"
     if span.cycle != context.cycle:
@@ -70,7 +74,7 @@ def call(
         at,
         derived_id("span", span.trace_id, span.span_id),
         context,
-        Request(span.provider, span.model, span.purpose),
+        request,
         cost,
         0,
         counts.input_tokens,
@@ -81,7 +85,7 @@ def call(
         counts.reasoning_tokens,
         status,
         started,
-        _told(span, unmetered=kind == Kind.LAPSE, loose=loose) or None,
+        said | _told(span, unmetered=kind == Kind.LAPSE, loose=loose) or None,
     )
 
 
@@ -138,7 +142,9 @@ def _total(run: Run) -> dict[str, Any]:
     assert run.span is not None
     assert run.span.usage is not None
     usage, cost = run.span.usage, run.span.reported_cost
-    told = {name: getattr(usage, name) for name in usage.__slots__ if getattr(usage, name)}
+    told = {name: getattr(usage, name) for name in TOKEN_FIELDS if getattr(usage, name)}
+    if usage.units:
+        told["units"] = dict(usage.units)
     return {"reported_total": told} | ({} if cost is None else {"reported_cost_usd": f"{cost:f}"})
 
 

@@ -8,7 +8,8 @@ Agents are instrumented in layers, so the usage of one call stands on several sp
   span between them ends this, since an agent used as a tool does make its own calls);
 * without any usage the innermost are the calls: they failed, or nobody metered them;
 * a failed span without usage inside a span with usage was an attempt of its own;
-* two spans of one response id are one response, and the fuller record is kept.
+* two spans of one response id are one response, and the fuller record is kept (in one trace
+  here, in several in `sessions`).
 
 A span whose kind is not told (SPAN) is an LLM span if it carries usage.
 """
@@ -122,19 +123,31 @@ def _around(
 
 
 def _one_per_response(spans: Sequence[SpanRecord], calls: list[int]) -> list[int]:
-    kept: dict[tuple[str, str, str], int] = {}
+    kept: dict[tuple[str, str], int] = {}
     repeated = set()
     for i in calls:
         span = spans[i]
         if not span.response_id:
             continue
-        response = (span.trace_id, span.response_id, span.model)
+        response = (span.trace_id, span.response_id)
         other = kept.setdefault(response, i)
-        if other != i:
+        if other != i and same_response(span, spans[other]):
             fuller = i if fullness(span) > fullness(spans[other]) else other
             repeated.add(i + other - fuller)
             kept[response] = fuller
     return [i for i in calls if i not in repeated] if repeated else calls
+
+
+def same_response(one: SpanRecord, other: SpanRecord) -> bool:
+    """Return whether two records of one response id are of one response: usage or model agree."""
+    if fullness(one) == fullness(other) or -1 in (fullness(one), fullness(other)):
+        return True
+    return not _models(one).isdisjoint(_models(other))
+
+
+def _models(span: SpanRecord) -> set[str]:
+    """Return the models that a span names, without what a gateway puts before them."""
+    return {name.rpartition("/")[2] for name in (span.model, span.answered) if name}
 
 
 def fullness(span: SpanRecord) -> int:

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from spendtree.ingest import scalars
-from spendtree.ingest.attributes import cost_of, cycle_of
-from spendtree.ingest.buckets import Counts, disjoint
+from spendtree.ingest.attributes import cost_of, cycle_of, served_of
+from spendtree.ingest.counts import EITHER, NOTHING_STATED, Stated, Way, plain, stated
 from spendtree.ingest.span import KINDS, SpanError, SpanRecord
-from spendtree.usage import Usage
 
 _FAILED = frozenset({"error", "failed", "ERROR"})
 _UNSET = frozenset({"", "unset", "UNSET"})
@@ -24,6 +23,7 @@ _TEXTS = {
     "spendtree.purpose": "purpose",
     "conversation_id": "conversation",
     "response_id": "response_id",
+    "gen_ai.response.model": "answered",
 }
 """Attribute -> field of SpanRecord."""
 
@@ -39,7 +39,8 @@ def span(item: Mapping[str, Any]) -> SpanRecord:
     get = item.get
     text = scalars.text
     status = text(get("status"))
-    usage = get("usage")
+    told = get("usage")
+    usage = NOTHING_STATED if told is None else _usage(told, get("usage_semantics"))
     attrs = get("attrs")
     return SpanRecord(
         trace_id=scalars.trace_id(get("trace_id")),
@@ -56,7 +57,8 @@ def span(item: Mapping[str, Any]) -> SpanRecord:
         end_us=scalars.micros(get("end"), "end"),
         status="failed" if status in _FAILED else "" if status in _UNSET else "ok",
         error=text(get("error_type")),
-        usage=None if usage is None else _usage(usage, get("usage_semantics")),
+        usage=usage.usage,
+        unread=usage.unread,
         rollup=get("rollup") is True,
         **(_told(attrs) if attrs else {}),
     )
@@ -74,25 +76,25 @@ def _told(attrs: Any) -> dict[str, Any]:
     if "rate_limit_errors_before" in attrs:
         refused = scalars.tokens(attrs["rate_limit_errors_before"], "rate_limit_errors_before")
         fields["refused_before"] = refused or 0
+    if (served := served_of(attrs)) is not None:
+        fields["served"] = served
     cost = attrs.get("reported_cost_usd")
-    fields["reported_cost"] = cost_of(attrs) if cost is None else scalars.dollars(cost)
+    cost = cost_of(attrs) if cost is None else scalars.dollars(cost)
+    if cost is not None:
+        fields["reported_cost"] = cost
     return fields
 
 
-def _usage(stated: Any, semantics: Any) -> Usage | None:
-    if not isinstance(stated, dict):
+def _usage(usage: Any, semantics: Any) -> Stated:
+    if not isinstance(usage, dict):
         raise SpanError("usage: is not an object")
-    count = scalars.tokens
-    counts = Counts(
-        input=count(stated.get("input_tokens"), "input_tokens"),
-        output=count(stated.get("output_tokens"), "output_tokens"),
-        cache_read=count(stated.get("cache_read_input_tokens"), "cache_read_input_tokens"),
-        cache_write=count(stated.get("cache_creation_input_tokens"), "cache_creation_input_tokens"),
-        cache_write_1h=count(
-            stated.get("cache_creation_1h_input_tokens"), "cache_creation_1h_input_tokens"
-        ),
-        reasoning=count(stated.get("reasoning_tokens"), "reasoning_tokens"),
-        total=count(stated.get("total_tokens"), "total_tokens"),
-        inclusive=None if semantics is None else semantics == "inclusive",
-    )
-    return disjoint(counts)
+    if _PLAIN.issuperset(usage):  # most are: the same, without a look at every name
+        input_tokens = scalars.tokens(usage.get("input_tokens"), "input_tokens") or 0
+        output_tokens = scalars.tokens(usage.get("output_tokens"), "output_tokens") or 0
+        if usage.get("total_tokens") not in (None, input_tokens + output_tokens):
+            return stated(usage)
+        return plain(input_tokens, output_tokens)
+    return stated(usage, EITHER if semantics is None else Way(inclusive=semantics == "inclusive"))
+
+
+_PLAIN = frozenset(("input_tokens", "output_tokens", "total_tokens"))

@@ -22,6 +22,8 @@ class Converted(NamedTuple):
 
     `calls` counts CALL and LAPSE events, of which `failed`, `unpriced` and `unmetered`; `totals`
     counts agents of which the source tells a total but not one call: told, and in no sum.
+    `undated` counts calls without a time of their own: they have that of the span around them, or
+    the latest of their session.
     """
 
     session: str
@@ -33,6 +35,7 @@ class Converted(NamedTuple):
     unpriced: int = 0
     unmetered: int = 0
     totals: int = 0
+    undated: int = 0
 
 
 def to_events(spans: Iterable[SpanRecord], terms: Terms) -> Iterator[Converted]:
@@ -46,7 +49,7 @@ def convert(found: SpanSession, terms: Terms) -> Converted:
     whole = shape(found.spans)
     if not found.session:
         return _loose(whole, terms)
-    times = _times(whole.spans, terms.now_us)
+    times = _times(whole, terms.now_us)
     top = _session_context(found, terms)
     agent_runs, of_call = runs(whole, times)
     contexts = {run.id: _run_context(top, run) for run in agent_runs}
@@ -60,7 +63,7 @@ def convert(found: SpanSession, terms: Terms) -> Converted:
         timed += booking.run(run, contexts[run.id], [by_span[i] for i in run.calls])
     timed += booking.session(
         top,
-        _bounds(times or _times([found.first], terms.now_us)),
+        _bounds(times or _times(Shape([found.first], [NONE], [0], []), terms.now_us)),
         calls,
         _failed_root(whole, times),
         next((span.conversation for span in whole.spans if span.conversation), ""),
@@ -72,6 +75,7 @@ def convert(found: SpanSession, terms: Terms) -> Converted:
         events=[event.event for event in timed],
         runs=len(agent_runs),
         totals=sum(booking.is_total(run) for run in agent_runs),
+        undated=sum(_is_undated(whole.spans[i]) for i in whole.calls),
         **_counts(calls),
     )
 
@@ -79,7 +83,7 @@ def convert(found: SpanSession, terms: Terms) -> Converted:
 def _loose(whole: Shape, terms: Terms) -> Converted:
     """Convert spans that belong to no trace: their calls are recorded as unattributed."""
     context = Context(origin=terms.origin, customer=terms.customer, team=terms.team)
-    times = _times(whole.spans, terms.now_us)
+    times = _times(whole, terms.now_us)
     calls = [
         booking.call(whole.spans[i], times[i], context, terms, loose=True) for i in whole.calls
     ]
@@ -87,8 +91,18 @@ def _loose(whole: Shape, terms: Terms) -> Converted:
     return Converted(session="", accounts=[], events=calls, **_counts(calls))
 
 
-def _times(spans: Sequence[SpanRecord], now_us: int) -> list[tuple[int, int]]:
-    """Return each span's start and end; what has neither is dated like the latest of them."""
+def is_dated(found: SpanSession) -> bool:
+    """Return whether anything of a session has a time."""
+    spans = found.spans or [found.first]
+    return any(span.start_us is not None or span.end_us is not None for span in spans)
+
+
+def _times(whole: Shape, now_us: int) -> list[tuple[int, int]]:
+    """Return each span's start and end.
+
+    What has neither is dated like the span around it, else like the latest of them.
+    """
+    spans = whole.spans
     known = [t for span in spans for t in (span.start_us, span.end_us) if t is not None]
     default = max(known, default=now_us)
     times = []
@@ -97,7 +111,15 @@ def _times(spans: Sequence[SpanRecord], now_us: int) -> list[tuple[int, int]]:
         if start is None:
             start = default if end is None else end
         times.append((start, start if end is None or end < start else end))
+    for i in whole.order:  # parents first
+        parent = whole.parents[i]
+        if parent != NONE and _is_undated(spans[i]):
+            times[i] = times[parent]
     return times
+
+
+def _is_undated(span: SpanRecord) -> bool:
+    return span.start_us is None and span.end_us is None
 
 
 def _bounds(times: Sequence[tuple[int, int]]) -> tuple[int, int]:

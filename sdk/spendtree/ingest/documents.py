@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from spendtree.ingest.span import Problem
 
 ACCEPTED = (
-    "OTLP JSON (resourceSpans), OpenTelemetry SDK span dumps, Langfuse trace exports, "
-    "compact span records and ChatDev logs"
+    "OTLP JSON (resourceSpans), OTLP logs, dumps of OpenTelemetry SDKs, exports of Langfuse, "
+    "LangSmith, Phoenix, MLflow, Jaeger, LiteLLM and Helicone, Claude Code and Codex transcripts, "
+    "compact span records and ChatDev logs (docs/import.md lists all)"
 )
 
 

@@ -1,21 +1,24 @@
-"""Langfuse trace exports: {"trace": …, "observations": […]}, or a trace that holds them. Pure.
+"""Langfuse: exported traces, pages of its API, rows of its blob storage export. Pure.
 
 https://langfuse.com/docs/observability/data-model. What an observation got over OpenTelemetry
 stands in its metadata; its attributes tell the provider, while type and counts are Langfuse's own.
+Rows of the blob storage have the same names in snake case, and some are renamed in newer versions.
 """
 
-import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from spendtree.ingest import scalars
+from spendtree.ingest import bodies, scalars
 from spendtree.ingest.attributes import Frame, record
-from spendtree.ingest.buckets import Counts, disjoint
+from spendtree.ingest.counts import Stated, Way, stated, usage_of
 from spendtree.ingest.pieces import each
+from spendtree.ingest.scalars import opened
 from spendtree.ingest.span import Problem, SpanKind, SpanRecord
-from spendtree.usage import Usage
+from spendtree.response.aliases import NOTHING, meaning
 
 _TYPES: dict[str, SpanKind] = {
     "GENERATION": "LLM",
@@ -30,27 +33,36 @@ _TYPES: dict[str, SpanKind] = {
     "GUARDRAIL": "SPAN",
 }
 
-_INPUT = ("input", "input_tokens", "prompt_tokens", "promptTokens")
-_OUTPUT = ("output", "output_tokens", "completion_tokens", "completionTokens")
-_CACHE_READ = (
-    "input_cached_tokens",
-    "cache_read_input_tokens",
-    "input_cache_read",
-    "prompt_details.cache_read",
-    "cached_tokens",
-)
-_CACHE_WRITE = (
-    "cache_creation_input_tokens",
-    "input_cache_creation",
-    "prompt_details.cache_write",
-)
-_REASONING = ("output_reasoning", "output_reasoning_tokens", "completion_details.reasoning")
-_TOTAL = ("total", "total_tokens", "totalTokens")
+_UNITS = {
+    "CHARACTERS": ("character", 1),
+    "MILLISECONDS": ("audio_second", 1000),
+    "SECONDS": ("audio_second", 1),
+    "IMAGES": ("image", 1),
+    "REQUESTS": ("request", 1),
+}
+"""Units in which `usage` may be counted -> the unit here, and how many of theirs make one."""
+
+_TOP = ("promptTokens", "completionTokens", "totalTokens")
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_TRACES = ("sessionId", "session_id")
 
 
 def is_observation(document: Mapping[str, Any]) -> bool:
     """Return whether a document is a single observation."""
-    return "traceId" in document and str(document.get("type")) in _TYPES
+    named = "traceId" in document or "trace_id" in document
+    return named and str(document.get("type")).upper() in _TYPES and "id" in document
+
+
+def is_trace(document: Mapping[str, Any]) -> bool:
+    """Return whether a document is an exported trace with its observations."""
+    found = document.get("observations")
+    return isinstance(found, list) and all(isinstance(item, dict) for item in found)
+
+
+def is_bare_trace(document: Mapping[str, Any]) -> bool:
+    """Return whether a document is a trace that only names its observations."""
+    found = document.get("observations")
+    return isinstance(found, list) and any(isinstance(item, str) for item in found)
 
 
 def read(document: Mapping[str, Any], where: str, file: str) -> Iterator[SpanRecord | Problem]:
@@ -59,36 +71,49 @@ def read(document: Mapping[str, Any], where: str, file: str) -> Iterator[SpanRec
     The trace object repeats the observations; only the list beside it is read.
     """
     trace = scalars.mapping(document.get("trace")) or document
-    convert = partial(observation, scalars.text(trace.get("sessionId")))
+    conversation = scalars.text(next((trace[key] for key in _TRACES if trace.get(key)), None))
+    convert = partial(observation, conversation)
     yield from each(document["observations"], convert, f"{where} observations".lstrip(), file)
 
 
 def observation(conversation: str, item: Mapping[str, Any]) -> SpanRecord:
     """Return one observation."""
+    get = partial(_get, item)
     level = item.get("level")
     frame = Frame(
-        trace_id=scalars.trace_id(item.get("traceId")),
+        trace_id=scalars.trace_id(get("traceId")),
         span_id=scalars.span_id(item.get("id")),
-        parent_span_id=scalars.span_id(item.get("parentObservationId")),
+        parent_span_id=scalars.span_id(get("parentObservationId")),
         name=scalars.text(item.get("name")),
-        start_us=scalars.micros(item.get("startTime"), "startTime"),
-        end_us=scalars.micros(item.get("endTime"), "endTime"),
+        start_us=scalars.micros(get("startTime"), "startTime"),
+        end_us=scalars.micros(get("endTime"), "endTime"),
         failed=level == "ERROR",
         ok=level not in (None, "ERROR"),
-        error=scalars.text(item.get("statusMessage")),
+        error=scalars.text(get("statusMessage")),
     )
-    attributes = scalars.mapping(_opened(_opened(item.get("metadata")).get("attributes")))
-    kind = _TYPES.get(str(item.get("type")), "SPAN")
+    attributes = scalars.mapping(opened(opened(item.get("metadata")).get("attributes")))
+    kind = _TYPES.get(str(item.get("type")).upper(), "SPAN")
     told = record(frame, {key: value for key, value in attributes.items() if not _counts(key)})
+    model = scalars.text(get("model") or get("providedModelName") or get("internalModelName"))
+    usage = _usage(item, embeds=str(item.get("type")).upper() == "EMBEDDING")
     return replace(
         told,
         kind=kind,
         agent=told.agent or (frame.name if kind == "AGENT" else ""),
-        model=scalars.text(item.get("model")) or told.model,
-        usage=_usage(item),
-        reported_cost=scalars.dollars(item.get("totalCost")),
-        conversation=conversation or told.conversation,
+        model=model or told.model,
+        usage=usage.usage,
+        unread=usage.unread,
+        reported_cost=_cost(item),
+        is_bill=False,
+        served=told.served if told.served is not None else _served(item),
+        conversation=conversation or scalars.text(get("sessionId")) or told.conversation,
+        keys=tuple(_stated_of(item)) if usage.usage is None and kind == "LLM" else (),
     )
+
+
+def _get(item: Mapping[str, Any], name: str) -> Any:
+    value = item.get(name)
+    return item.get(_HUMP.sub(r"_\1", name).lower()) if value is None else value
 
 
 def _counts(key: str) -> bool:
@@ -96,42 +121,68 @@ def _counts(key: str) -> bool:
     return ".usage." in key or ".token_count." in key
 
 
-def _usage(item: Mapping[str, Any]) -> Usage | None:
-    for source in (item.get("usageDetails"), item.get("usage"), item):
-        stated = _opened(source)
-        if any(stated.get(key) is not None for key in (*_INPUT, *_OUTPUT)) and source is not item:
-            return _disjoint(stated)
-    return _disjoint({key: item[key] for key in (_INPUT[3], _OUTPUT[3], _TOTAL[2]) if key in item})
+def _served(item: Mapping[str, Any]) -> tuple[str, ...] | None:
+    parameters = opened(_get(item, "modelParameters"))
+    return bodies.tier(parameters.get("service_tier"))
 
 
-def _disjoint(stated: Mapping[str, Any]) -> Usage | None:
+def _cost(item: Mapping[str, Any]) -> Decimal | None:
+    for name in ("totalCost", "calculatedTotalCost"):
+        cost = scalars.dollars(_get(item, name))
+        if cost is not None:
+            return cost
+    details = opened(_get(item, "costDetails"))
+    total = scalars.dollars(details.get("total"))
+    parts = [cost for value in details.values() if (cost := scalars.dollars(value)) is not None]
+    return total if total is not None or not parts else sum(parts[1:], parts[0])
+
+
+def _stated_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the object that counts, an empty one if none does."""
+    for source in (_get(item, "usageDetails"), item.get("usage")):
+        found = opened(source)
+        if any(_is_count(key) and value for key, value in found.items()):
+            return found
+    return {key: _get(item, key) for key in _TOP if _get(item, key) is not None}
+
+
+def _is_count(key: str) -> bool:
+    known = meaning(key)
+    return known is not None and known is not NOTHING
+
+
+def _usage(item: Mapping[str, Any], *, embeds: bool) -> Stated:
     """Langfuse prices each key by itself, so its counts are disjoint, unless its total denies it.
 
     What came in by OpenTelemetry is stored as it came: OpenInference's cached tokens stay inside
     the input. `total` is then the sum of input and output alone.
     """
-    counts = Counts(
-        input=_count(stated, _INPUT),
-        output=_count(stated, _OUTPUT),
-        cache_read=_count(stated, _CACHE_READ),
-        cache_write=_count(stated, _CACHE_WRITE),
-        reasoning=_count(stated, _REASONING),
-        total=_count(stated, _TOTAL),
-    )
-    inside = counts.total is not None and counts.total == (counts.input or 0) + (counts.output or 0)
-    return disjoint(counts._replace(inclusive=inside))
+    found = _stated_of(item)
+    unit = str(found.get("unit") or item.get("unit") or "").upper()
+    if unit in _UNITS:
+        return _of_unit(found, unit)
+    found = {key: value for key, value in found.items() if key != "unit"}
+    totals = [scalars.tokens(found[key], key) for key in _TOTALS if found.get(key) is not None]
+    text = [
+        next((scalars.tokens(found[k], k) or 0 for k in keys if found.get(k) is not None), 0)
+        for keys in (_INPUT, _OUTPUT)
+    ]
+    inside = bool(totals) and totals[0] == sum(text)
+    return stated(found, Way(inclusive=inside, apart=True, input_only=embeds))
 
 
-def _count(stated: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    found = (scalars.tokens(stated[key], key) for key in keys if stated.get(key) is not None)
-    return next(found, None)
+_TOTALS = ("total", "total_tokens", "totalTokens")
+_INPUT = ("input", "input_tokens", "prompt_tokens", "promptTokens")
+_OUTPUT = ("output", "output_tokens", "completion_tokens", "completionTokens")
 
 
-def _opened(value: Any) -> Mapping[str, Any]:
-    """Return a mapping that may be written as JSON in a string, as exports do."""
-    if isinstance(value, str) and value.startswith("{"):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return {}
-    return scalars.mapping(value)
+def _of_unit(found: Mapping[str, Any], unit: str) -> Stated:
+    """Return a usage that is not counted in tokens."""
+    name, per = _UNITS[unit]
+    counts = {
+        key: scalars.tokens(found[key], key) or 0
+        for key in ("input", "output", "total")
+        if found.get(key) is not None
+    }
+    count = max(counts.get("total", 0), counts.get("input", 0) + counts.get("output", 0))
+    return usage_of({name: -(-count // per)}, {})

@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spendtree.account import Account, session_account
 from spendtree.errors import ConfigurationError
 from spendtree.event import RECEIVED, Event, Kind, derived_id
+from spendtree.ingest import findings
 from spendtree.ingest.booking import Terms, closing
-from spendtree.ingest.convert import Converted, convert
+from spendtree.ingest.convert import Converted, convert, is_dated
 from spendtree.ingest.files import read_file
 from spendtree.ingest.payers import charged_to_budgets
-from spendtree.ingest.sessions import SpanSession, received, sort
+from spendtree.ingest.sessions import SpanSession, has_calls, received, sort
 from spendtree.ingest.span import Problem, SpanRecord
 from spendtree.pricing import PriceBook
 from spendtree.store import Store
@@ -21,7 +22,7 @@ from spendtree.store.text import minute
 BATCH = 5_000
 """Events a transaction: long enough to be fast, short enough to let live calls in between."""
 
-_COUNTED = ("runs", "calls", "failed", "unpriced", "unmetered", "totals")
+_COUNTED = ("runs", "calls", "failed", "unpriced", "unmetered", "totals", "undated")
 
 _FINISHED = (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT)
 _CALLED = (Kind.CALL, Kind.LAPSE, Kind.ADJUSTMENT)
@@ -39,7 +40,9 @@ class ImportReport:
     hold, each once; `new_events` what was not in the store before, and `duplicates` what was, plus
     spans that the files hold more than once. `totals_only` counts agents for which the files tell
     a total but no call: it stands in the run's closing event and is in no sum. `problems` name
-    what could not be read.
+    what could not be read, one cause of a file once. `undated` counts calls that state no time:
+    they have that of the span around them. `left_out` counts spans of traces without any call,
+    which make no session. `notes` say what is worth knowing of files that were read.
     """
 
     files: int = 0
@@ -53,7 +56,10 @@ class ImportReport:
     unpriced: int = 0
     unmetered: int = 0
     totals_only: int = 0
+    undated: int = 0
+    left_out: int = 0
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
 
 
 def import_files(
@@ -76,26 +82,32 @@ def import_files(
     """
     origin = _origin(store, history)
     files = [Path(path) for path in paths]
-    spans, problems = _read(files, on_progress)
-    found = sort(spans)
-    terms = Terms(
-        prices=prices,
-        origin=origin,
-        customer=customer,
-        team=team,
-        now_us=time.time_ns() // 1000,
-    )
+    read, problems = _read(files, on_progress)
+    found = sort(span for _, spans in read for span in spans)
+    terms = Terms(prices=prices, origin=origin, customer=customer, team=team)
     loader = Loader(store, terms)
+    left: list[SpanSession] = []
+    latest: dict[tuple[str, str], int] | None = None
     for done, session in enumerate(found.sessions, 1):
-        loader.add(session)
+        at = 0
+        if not is_dated(session):
+            latest = findings.latest(read) if latest is None else latest
+            at = latest.get((session.first.trace_id, session.first.span_id), 0)
+        if has_calls(session) and (at or is_dated(session)):
+            loader.add(session, at)
+        else:
+            left.append(session)
         if on_progress is not None:
             on_progress("load", done, len(found.sessions))
     loader.flush()
+    overlooked = findings.of(read, left)
     return loader.report(
         files=len(files),
-        spans_read=len(spans),
-        problems=problems,
+        spans_read=sum(len(spans) for _, spans in read),
+        problems=[*problems, *overlooked.problems],
         repeated=found.repeated,
+        notes=overlooked.notes,
+        left_out=overlooked.left_out,
     )
 
 
@@ -111,18 +123,24 @@ def _origin(store: Store, history: bool | None) -> str:
 
 def _read(
     files: Sequence[Path], on_progress: Progress | None
-) -> tuple[list[SpanRecord], list[Problem]]:
-    spans: list[SpanRecord] = []
-    problems: list[Problem] = []
+) -> tuple[list[tuple[str, list[SpanRecord]]], list[Problem]]:
+    """Return the spans of each file, and what of all files could not be read."""
+    read: list[tuple[str, list[SpanRecord]]] = []
+    causes = findings.Causes()
     for done, path in enumerate(files, 1):
+        spans: list[SpanRecord] = []
+        before = len(causes)
         for found in read_file(path):
             if isinstance(found, Problem):
-                problems.append(found)
+                causes.add(found)
             else:
                 spans.append(found)
+        if not spans and len(causes) == before:
+            causes.add(Problem(str(path), "", "is read, and holds no span and no call"))
+        read.append((str(path), spans))
         if on_progress is not None:
             on_progress("read", done, len(files))
-    return spans, problems
+    return read, causes.problems
 
 
 class Loader:
@@ -150,8 +168,18 @@ class Loader:
         self._new = 0
         self._known = 0
 
-    def add(self, session: SpanSession) -> None:
-        """Convert a session and book it, now or with the next full batch."""
+    def add(self, session: SpanSession, at: int = 0) -> None:
+        """Convert a session and book it, now or with the next full batch.
+
+        `at` is the time of a session in which nothing has one, microseconds since 1970 UTC.
+        """
+        terms, self._terms = self._terms, replace(self._terms, now_us=at) if at else self._terms
+        try:
+            self._add(session)
+        finally:
+            self._terms = terms
+
+    def _add(self, session: SpanSession) -> None:
         if not self._terms.charge:
             session = self._apart(session)
         converted = convert(session, self._terms)
@@ -160,6 +188,7 @@ class Loader:
             return
         if not self._empty:
             converted = self._met_before(session, converted)
+            converted = self._met_elsewhere(session, converted)
         for name in _COUNTED:
             self._counted[name] += getattr(converted, name)
         self._sessions += bool(converted.session)
@@ -191,7 +220,14 @@ class Loader:
         )
 
     def report(
-        self, *, files: int, spans_read: int, problems: list[Problem], repeated: int
+        self,
+        *,
+        files: int,
+        spans_read: int,
+        problems: list[Problem],
+        repeated: int,
+        notes: Sequence[Problem] = (),
+        left_out: int = 0,
     ) -> ImportReport:
         """Return what has been booked so far."""
         counted = self._counted
@@ -207,6 +243,9 @@ class Loader:
             unpriced=counted["unpriced"],
             unmetered=counted["unmetered"],
             totals_only=counted["totals"],
+            undated=counted["undated"],
+            left_out=left_out,
+            notes=list(notes),
             problems=[*problems, *self._refused()],
         )
 
@@ -247,6 +286,30 @@ class Loader:
             return converted
         self._continue(session.session, converted)
         return converted._replace(events=[], accounts=[])
+
+    def _met_elsewhere(self, session: SpanSession, converted: Converted) -> Converted:
+        """Return a new session without the calls that the store has in another one.
+
+        A file of a session that was resumed or forked repeats the calls of the one before.
+        """
+        if not (session.stated and converted.events):
+            return converted
+        known = {
+            event.id
+            for event in converted.events
+            if event.kind in (Kind.CALL, Kind.LAPSE)
+            and (found := self._store.find(event.id, event.kind)) is not None
+            and found.context.session != session.session
+        }
+        if not known:
+            return converted
+        spans = [
+            span
+            for span in session.spans
+            if derived_id("span", span.trace_id, span.span_id) not in known
+        ]
+        self._known += len(known)
+        return convert(session._replace(spans=spans), self._terms)
 
     def _adopted(self, converted: Converted) -> str:
         """Return the session in which the store knows the first call or run of a trace, or ""."""

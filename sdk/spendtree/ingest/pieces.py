@@ -5,6 +5,9 @@ from typing import Any
 
 from spendtree.ingest.span import Problem, SpanError, SpanRecord
 
+Nested = Callable[[Mapping[str, Any], str, str], Iterable[SpanRecord | Problem] | None]
+"""Returns what an item holds that is more than one span, None if it is one."""
+
 NO_ID = "has no span id, so a second delivery could not be told from a second span"
 
 
@@ -13,9 +16,16 @@ def each(
     convert: Callable[[Mapping[str, Any]], SpanRecord],
     where: str,
     file: str,
+    *,
+    nested: Nested | None = None,
 ) -> Iterator[SpanRecord | Problem]:
     """Convert the members of the list at `where`; those that cannot be read become problems."""
     for i, item in enumerate(items):
+        if nested is not None and isinstance(item, dict):
+            several = nested(item, f"{where}[{i}]", file)
+            if several is not None:
+                yield from several
+                continue
         yield one(item, convert, f"{where}[{i}]", file)
 
 

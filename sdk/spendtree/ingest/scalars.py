@@ -5,6 +5,7 @@ Each function takes anything and returns the one value it can mean, None or "" w
 told, and raises SpanError where it cannot be meant.
 """
 
+import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping
@@ -73,6 +74,8 @@ def micros(value: Any, what: str) -> int | None:
     """
     if value is None or value == "":
         return None
+    if type(value) is list:  # seconds and nanoseconds, as JavaScript's SDK writes a time
+        return _pair(value, what)
     if isinstance(value, str) and (value[4:5] == "-" or not value.replace(".", "", 1).isdigit()):
         return _iso(value, what)
     number = _number(value, what) if isinstance(value, str) else value
@@ -146,6 +149,18 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def opened(value: Any) -> Mapping[str, Any]:
+    """Return a mapping that may be written as JSON in a text, as many exports do."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", '"'):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+        if isinstance(value, str):
+            return opened(value) if value.startswith("{") else {}
+    return mapping(value)
+
+
 def _number(digits: str, what: str) -> int | float:
     try:
         return int(digits)
@@ -155,6 +170,12 @@ def _number(digits: str, what: str) -> int | float:
         return float(digits)
     except ValueError:
         raise SpanError(f"{what}: {shown(digits)} is no number") from None
+
+
+def _pair(value: list[Any], what: str) -> int | None:
+    if len(value) != 2 or any(type(part) is not int or part < 0 for part in value):
+        raise SpanError(f"{what}: {value!r} is no time")
+    return micros(value[0], what) and value[0] * 1_000_000 + value[1] // 1000
 
 
 def _iso(value: str, what: str) -> int:

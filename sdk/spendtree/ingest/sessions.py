@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from spendtree.event import RECEIVED
-from spendtree.ingest.calls import fullness
+from spendtree.ingest.calls import fullness, same_response
 from spendtree.ingest.span import SpanRecord
 
 
@@ -60,6 +60,7 @@ def sort(spans: Iterable[SpanRecord]) -> Sorted:
             repeated += 1
             if fullness(span) > fullness(first):
                 kept[key] = replace(span, session=first.session)
+    repeated += _one_per_response(kept)
     grouped: dict[str, list[SpanRecord]] = {name: [] for name in names}
     for span in kept.values():
         name = span.session or by_trace.get(span.trace_id) or span.trace_id
@@ -69,3 +70,48 @@ def sort(spans: Iterable[SpanRecord]) -> Sorted:
         for name, found in grouped.items()
     ]
     return Sorted(sessions, repeated)
+
+
+def _one_per_response(kept: dict[tuple[str, str], SpanRecord]) -> int:
+    """Mark repetitions of a response in other traces as roll-ups; return how many there were.
+
+    An SDK and a gateway that it calls log the same response, each in a trace of its own. Ids of
+    responses are random, and two records of one id are one call if their usage or their model
+    agrees. Repetitions in one trace are told apart by where they stand, in `calls`.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for key, span in kept.items():
+        if span.response_id and span.usage is not None and span.kind in ("LLM", "SPAN"):
+            found.setdefault(span.response_id, []).append(key)
+    repeated = 0
+    for keys in found.values():
+        if len({(kept[key].trace_id, kept[key].session) for key in keys}) < 2:
+            continue
+        best = max(keys, key=lambda key: _detail(kept[key]))
+        trace = kept[best].trace_id
+        for key in keys:
+            if key[0] != trace and same_response(kept[key], kept[best]):
+                kept[key] = replace(kept[key], rollup=True)
+                repeated += 1
+    return repeated
+
+
+def _detail(span: SpanRecord) -> tuple[int, int, bool]:
+    """Return how much a record says: its tokens, how finely they are split, and where it stands."""
+    usage = span.usage
+    buckets = 0 if usage is None else sum(bool(getattr(usage, name)) for name in usage.__slots__)
+    return fullness(span), buckets, bool(span.parent_span_id)
+
+
+def has_calls(found: SpanSession) -> bool:
+    """Return whether a session has something to show: a call, a total, or a name of its own.
+
+    A trace of something else (a web request, a query) has not, nor has one whose calls are written
+    in names that nobody knows here.
+    """
+    if found.stated:
+        return True
+    return any(
+        not span.rollup and (span.kind in ("LLM", "SESSION") or span.usage is not None)
+        for span in found.spans
+    )

@@ -74,7 +74,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "billed_units.input_tokens",
     ),
     # Beside the prompt: Gemini's tools put it there.
-    "tool_input": ("tool_use_prompt_token_count",),
+    "tool_input": ("tool_use_prompt_token_count", "tool_token_count"),
     "output": (
         *("completion_tokens", "output_tokens", "output", "completion", "output_tokens.total"),
         *("candidates_token_count", "response_token_count", "response_tokens", "eval_count"),
@@ -87,7 +87,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *_each(_OUT, *_REASON, "text_reasoning_tokens"),
         *("output_tokens.reasoning", "reasoning_tokens", "output_reasoning_tokens"),
         *("output_reasoning", "reasoning.output_tokens", "details.reasoning_tokens"),
-        *("reasoning_output_tokens", "output_tokens.reasoning_tokens"),
+        *("reasoning_output_tokens", "output_tokens.reasoning_tokens", "reasoning_token_count"),
         *_each(_OUT, "flex_reasoning", "priority_reasoning"),
     ),
     # Beside the output: Gemini.
@@ -99,7 +99,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("input_tokens.cache_read", "input_tokens.cached", "cache_read.input_tokens"),
         *("details.cache_read_tokens", "details.cached_tokens", "num_cached_tokens"),
         *("cache_read_input_tokens", "cache_read_input_token_count", "cache_read"),
-        "cache_read_input",
+        *("cache_read_input", "cached_token_count", "input_cached", "input_cached_token"),
     ),
     "cache_write": (
         *_each(_IN, *_WRITE),
@@ -120,6 +120,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("input_cache_creation_5m", "cache_write_5m_tokens", "cache_creation.5m_input_tokens"),
         *("cache_creation_ephemeral_5m_input_tokens", "cache_creation_5m_tokens"),
         "cache_creation.ephemeral_5m.input_tokens",
+        *("input_ephemeral_5m_input_tokens", "cache_creation_5m", "cache_write_5m"),
     ),
     "cache_write_1h": (
         *_each(
@@ -131,17 +132,32 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("input_cache_creation_1h", "cache_write_1h_tokens", "cache_creation.1h_input_tokens"),
         *("cache_creation_ephemeral_1h_input_tokens", "cache_creation_1h_tokens"),
         "cache_creation.ephemeral_1h.input_tokens",
+        *("input_ephemeral_1h_input_tokens", "cache_creation_1h", "cache_write_1h"),
     ),
     # By modality. What a cache served is in these counts, too, and split off by the next ones.
     "input_text": (
         *_of(_IN, "text"),
         "input_text_tokens",
         "text_tokens",
-        "details.total.input.text_tokens",
+        *("details.total.input.text_tokens", "text.input_tokens"),
     ),
-    "input_audio": (*_of(_IN, "audio"), "input_audio_tokens", "input_audio", _SPEECH[0]),
-    "input_image": (*_of(_IN, "image"), *_of(_IN, "document"), "input_image_tokens"),
-    "input_video": (*_of(_IN, "video"), "input_video_tokens"),
+    "input_audio": (
+        *_of(_IN, "audio"),
+        "input_audio_tokens",
+        "input_audio",
+        _SPEECH[0],
+        "audio.input_tokens",
+        "details.input_audio_tokens",
+    ),
+    "input_image": (
+        *_of(_IN, "image"),
+        *_of(_IN, "document"),
+        "input_image_tokens",
+        "image.input_tokens",
+        "input_image",
+        "details.input_image_tokens",
+    ),
+    "input_video": (*_of(_IN, "video"), "input_video_tokens", "video.input_tokens", "input_video"),
     "cache_read_text": (*_of(_CACHED, "text"), "cache_text_read_tokens"),
     "cache_read_audio": (
         *(*_of(_CACHED, "audio"), "cache_audio_read_tokens", "cache_read_audio_tokens"),
@@ -156,10 +172,34 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "tool_audio": _of(_TOOL, "audio"),
     "tool_image": (*(*_of(_TOOL, "image"), *_of(_TOOL, "document"), "billed_units.image_tokens"),),
     "tool_video": _of(_TOOL, "video"),
-    "output_text": (*_of(_OUT, "text"), "output_text_tokens", "output_tokens.text"),
-    "output_audio": (*_of(_OUT, "audio"), "output_audio_tokens", "output_audio", _SPEECH[1]),
-    "output_image": (*_of(_OUT, "image"), *_of(_OUT, "document"), "output_image_tokens"),
-    "output_video": (*_of(_OUT, "video"), "output_video_tokens"),
+    "output_text": (
+        *_of(_OUT, "text"),
+        "output_text_tokens",
+        "output_tokens.text",
+        "text.output_tokens",
+    ),
+    "output_audio": (
+        *_of(_OUT, "audio"),
+        "output_audio_tokens",
+        "output_audio",
+        _SPEECH[1],
+        "audio.output_tokens",
+        "details.output_audio_tokens",
+    ),
+    "output_image": (
+        *_of(_OUT, "image"),
+        *_of(_OUT, "document"),
+        "output_image_tokens",
+        "image.output_tokens",
+        "output_image",
+        "details.output_image_tokens",
+    ),
+    "output_video": (
+        *_of(_OUT, "video"),
+        "output_video_tokens",
+        "video.output_tokens",
+        "output_video",
+    ),
     # What is billed beside tokens.
     "citation": ("citation_tokens", *_each(_OUT, "citation_tokens")),
     "web_search": (

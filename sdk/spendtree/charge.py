@@ -1,27 +1,57 @@
-"""What a call cost: where what the response says meets the price list, and nowhere else.
+"""What a call cost: where what the response says meets the price list, and nowhere else. Pure.
 
 One rule says which figure holds, for calls as they are made and for imports alike:
 
-1. The cost that the provider (or the tool that a trace comes from) states, since that is what is on
-   the bill. What the price list says beside it is kept as a difference. A stated cost of 0 is
-   believed only where no price is known: "free" must never be how a ceiling is passed.
+1. The cost that the provider states in its response, since that is what is on the bill. What the
+   price list says beside it is kept as a difference. A stated cost of 0 is believed only where no
+   price is known: "free" must never be how a ceiling is passed.
 2. The price of the model that answered, as it was served (tier, speed, region), as far as its parts
    have prices. What has none is named in the event's marks; under a cap such a call costs at least
    what was held for it.
-3. Nothing: the call is unpriced, and its cost None.
+3. What a tool estimates that recorded the call (`estimated`): it has a price list of its own, which
+   may be older than ours, so it holds where 1 and 2 say nothing or not all. Beside a price it is
+   compared, and the difference kept.
+4. Nothing: the call is unpriced, and its cost None.
 """
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from spendtree.call.answer import Answer
 from spendtree.errors import MoneyError
-from spendtree.event import Request
+from spendtree.event import UNPRICED, Request
 from spendtree.money import to_pico
 from spendtree.pricing import Charge, PriceBook, Sheet
 from spendtree.usage import Usage
 
 STATED = "stated_cost"
+
+ROUNDING = 1_000_000
+"""A difference below this part of a cost is how a tool writes dollars, and no difference."""
+
+
+class Answer(Protocol):
+    """What was read of an answer: `call.answer.Answer`, or the `response.Reading` of an import."""
+
+    @property
+    def model(self) -> str:
+        """Return the model that answered, "" where it is not named."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """Return the dollars that the provider says it charged."""
+
+    @property
+    def parts(self) -> Sequence[tuple[str, Usage]]:
+        """Return what each model used, where several answered together."""
+
+    @property
+    def served(self) -> tuple[str, ...] | None:
+        """Return how it was served, None where the response does not say."""
+
+    @property
+    def unread(self) -> Mapping[str, Any]:
+        """Return what of the usage was not understood."""
 
 
 class Price(NamedTuple):
@@ -69,6 +99,23 @@ def price(answer: Answer, usage: Usage, terms: Terms, floor: int = 0) -> Price:
         said["unread"] = dict(answer.unread)
     if marks:
         said["marks"] = sorted(marks)
+    return Price(cost, said)
+
+
+def estimated(found: Price, estimate: Decimal | None) -> Price:
+    """Return a price beside the cost that a tool has estimated for the same call."""
+    stated = _pico(estimate)
+    if not stated or found.said.get("cost_source"):
+        return found
+    marks = found.said.get("marks", [])
+    parts = [mark for mark in marks if mark.startswith(UNPRICED)]
+    cost, said = found.cost, dict(found.said)
+    if cost is None or (parts and stated >= cost):
+        said["cost_source"] = "source"
+        said["marks"] = sorted({STATED, *marks} - set(parts))
+        return Price(stated, said)
+    if abs(stated - cost) > cost // ROUNDING:
+        said["stated_difference"] = stated - cost
     return Price(cost, said)
 
 
