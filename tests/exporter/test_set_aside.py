@@ -57,7 +57,7 @@ class Refusing(MemoryStore):
     """A store that refuses one trace with an error."""
 
     error: Exception = ValueError("of no use")
-    refused = f"{1:032x}"
+    refused = f"otlp:{1:032x}"
 
     def load(self, accounts: Any, events: Any) -> int:
         if any(event.context.session == self.refused for event in events):
@@ -67,7 +67,7 @@ class Refusing(MemoryStore):
 
 def sessions(store: Any) -> list[int]:
     found = store.events(kinds=[Kind.SESSION_OPENED])
-    return sorted(int(event.context.session, 16) for event in found)
+    return sorted(int(event.context.session.removeprefix("otlp:"), 16) for event in found)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_the_exporter_starts_and_serves_whatever_stands_beside_the_store(
 
 def test_spans_of_many_bytes_are_bounded_by_their_bytes() -> None:
     store = Refusing()
-    store.error, store.refused = StoreUnavailableError("full"), f"{1:032x}"
+    store.error = StoreUnavailableError("full")
     patience = Patience(rooted=10**6, rootless=10**6, bytes=20_000)
     taker = Gatherer(store, PRICES, patience=patience)
     large = [
