@@ -18,7 +18,7 @@ SDK = ROOT / "sdk" / "spendtree"
 EXPORTER = ROOT / "exporter" / "spendtree_exporter"
 
 HOUSE: tuple[tuple[str, ...], ...] = (
-    ("errors", "money", "usage", "event"),
+    ("errors", "money", "usage", "event", "model_names"),
     ("pricing", "bound", "account", "contract", "response", "ending", "period"),
     ("tree", "metrics", "denial", "charge"),
     ("explanation",),

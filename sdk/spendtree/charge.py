@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from spendtree.errors import MoneyError
 from spendtree.event import UNPRICED, Request
+from spendtree.model_names import is_another
 from spendtree.money import to_pico
 from spendtree.pricing import Charge, PriceBook, Sheet
 from spendtree.usage import Usage
@@ -53,6 +54,10 @@ class Answer(Protocol):
     def unread(self) -> Mapping[str, Any]:
         """Return what of the usage was not understood."""
 
+    @property
+    def free(self) -> bool:
+        """Return whether the answer is of a kind that its provider does not bill."""
+
 
 class Price(NamedTuple):
     """What a call cost, in pico-dollars (None: nobody knows), and what its event says of it."""
@@ -79,6 +84,8 @@ def price(answer: Answer, usage: Usage, terms: Terms, floor: int = 0) -> Price:
 
     `floor` is the least that it costs where a part of it has no price: its hold, under a cap.
     """
+    if answer.free:
+        return Price(0, _answered_by(answer, terms.request.model))
     charge, said = _charge(answer, usage, terms)
     said |= _units(usage)
     stated, marks = _pico(answer.cost), list[str]()
@@ -87,7 +94,6 @@ def price(answer: Answer, usage: Usage, terms: Terms, floor: int = 0) -> Price:
     if stated is not None and cost is not None and stated != cost and not unpriced:
         said["stated_difference"] = stated - cost
     if stated is not None and (stated or not cost):
-        said.pop("answered_by", None)
         said["cost_source"] = "provider"
         cost, marks = stated, [STATED]
     elif cost is not None:
@@ -128,10 +134,11 @@ def _charge(answer: Answer, usage: Usage, terms: Terms) -> tuple[Charge | None, 
     found, said = sheet, dict[str, Any]()
     if answer.model and answer.model != request.model:
         found = terms.prices.answered(request.model, answer.model, request.provider)
-        if found is not None and not _same(found, sheet, usage, terms):
+        said = _answered_by(answer, request.model)
+        if not said and found is not None and not _same(found, sheet, usage, terms):
             said = {"answered_by": answer.model}
     if found is None:
-        return None, {}
+        return None, said
     if served:
         said["served"] = list(served)
     return found.under(served).charge(usage, terms.at), said
@@ -163,27 +170,41 @@ def _same(found: Sheet, sheet: Sheet | None, usage: Usage, terms: Terms) -> bool
 def _charge_of_parts(
     answer: Answer, usage: Usage, terms: Terms
 ) -> tuple[Charge | None, dict[str, Any]]:
-    """Return the sum of what each model's own part costs; None if there is no price for one."""
+    """Return the sum of what each model's own part costs; None if there is no price for one.
+
+    What is billed beside all parts is priced by the model that answered, else by one of them.
+    """
     request, prices = terms.request, terms.prices
     served = served_as(answer, terms)
     own = prices.answered(request.model, answer.model or request.model, request.provider)
-    fees = {name: count for name, count in usage.units.items() if not _in_parts(name, answer)}
-    parts = [(answer.model, Usage(0, 0, units=fees)), *answer.parts] if fees else answer.parts
-    total, unpriced = 0, list[str]()
-    for model, part in parts:
+    sheets = []
+    for model, _ in answer.parts:
         if model in ("", answer.model):
-            found = own
+            sheets.append(own)
         elif model == request.model:
-            found = terms.sheet
+            sheets.append(terms.sheet)
         else:
-            found = prices.sheet(model, request.provider) or own
+            sheets.append(prices.sheet(model, request.provider) or own)
+    models = dict.fromkeys(model or answer.model or request.model for model, _ in answer.parts)
+    said = {"parts": list(models), **_answered_by(answer, request.model)}
+    parts = [part for _, part in answer.parts]
+    fees = {name: count for name, count in usage.units.items() if not _in_parts(name, answer)}
+    if fees:
+        sheets.append(own or next(filter(None, sheets), None))
+        parts.append(Usage(0, 0, units=fees))
+    total, unpriced = 0, list[str]()
+    for found, part in zip(sheets, parts, strict=True):
         if found is None:
-            return None, {}
+            return None, said
         charge = found.under(served).charge(part, terms.at)
         total += charge.cost
         unpriced += charge.unpriced
-    models = dict.fromkeys(model for model, _ in answer.parts if model)
-    return Charge(total, tuple(dict.fromkeys(unpriced))), {"answered_by": ", ".join(models)}
+    return Charge(total, tuple(dict.fromkeys(unpriced))), said
+
+
+def _answered_by(answer: Answer, asked: str) -> dict[str, Any]:
+    """Return what the event says of the model that answered, nothing where it is the one asked."""
+    return {"answered_by": answer.model} if is_another(asked, answer.model) else {}
 
 
 def _in_parts(unit: str, answer: Answer) -> bool:

@@ -73,6 +73,20 @@ _UNITS = (
     Unit("pixel", "fee", "", "image", False, "pixel"),
     Unit("page", "fee", "input", "", False, "page"),
     Unit("annotated_page", "fee", "input", "", False, "annotated page", "page"),
+    # Amazon Bedrock "Guardrails", by policy. What is free there (filters of words, regular
+    # expressions) is not counted.
+    Unit("guardrail_content", "fee", "", "text", False, "text unit checked by content filters"),
+    Unit("guardrail_image", "fee", "", "image", False, "image checked by content filters"),
+    Unit("guardrail_topic", "fee", "", "text", False, "text unit checked for denied topics"),
+    Unit(
+        *("guardrail_sensitive", "fee", "", "text", False),
+        "text unit checked for sensitive information",
+    ),
+    Unit("guardrail_grounding", "fee", "", "text", False, "text unit checked for its grounding"),
+    Unit(
+        *("guardrail_reasoning", "fee", "", "text", False),
+        "text unit checked by automated reasoning",
+    ),
 )
 
 UNITS: Mapping[str, Unit] = {unit.name: unit for unit in _UNITS}

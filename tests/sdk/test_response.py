@@ -17,7 +17,6 @@ from tests.sdk.recordings import RECORDED, ROWS, needs_recordings, recorded
 
 STATES_NO_USAGE = {
     "azure_openai/chat_completions__json__200__004.json": "an error with status 200: filtered",
-    "bedrock/invoke__json__200__007.json": "a guardrail rewrote the answer: no outputTokens",
     "count_tokens/any__json__200__001.json": "counts tokens, spends none",
     "count_tokens/any__json__200__003.json": "counts tokens, spends none",
     "gemini/generate_content__json__200__024.json": "no promptTokenCount and no total",

@@ -52,6 +52,7 @@ ALIASES = {
     "compound-beta": "groq/compound",
     "gemini-2.5-pro-preview-03-25": "gemini-2.5-pro",
     "gpt-5.6": "gpt-5.6-sol",
+    "models/gemini-2.5-pro": "gemini-2.5-pro",
     "us.anthropic.claude-3-5-sonnet-20240620-v1": "claude-3-5-sonnet",
 }
 """Names under which the same model is asked for, by the providers' lists of models."""

@@ -32,6 +32,8 @@ class Answer(NamedTuple):
     """What of the usage was not understood: values by the path of their key."""
     floor: Usage | None = None
     """The most that was understood of a usage that is not whole; it cost that at least."""
+    free: bool = False
+    """Nothing is billed for it, whatever the price list says."""
 
     @property
     def searches(self) -> int:
@@ -55,4 +57,5 @@ def read(response: Any, asked: str = "") -> Answer:
         said.served,
         said.unread,
         said.floor,
+        said.free,
     )

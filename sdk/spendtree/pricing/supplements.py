@@ -22,6 +22,7 @@ ANTHROPIC = "platform.claude.com/docs/en/about-claude/pricing (batch, fast mode,
 GOOGLE = "ai.google.dev/gemini-api/docs/pricing (batch, flex, priority; grounding)"
 VERTEX = "cloud.google.com/vertex-ai/generative-ai/pricing (regional endpoints)"
 BEDROCK = "aws.amazon.com/bedrock/pricing (service tiers, batch)"
+GUARDRAILS = "aws.amazon.com/bedrock/pricing (guardrails, per 1,000 text units)"
 COHERE = "cohere.com/pricing (rerank)"
 XAI = "docs.x.ai/docs/models (batch)"
 GROQ = "console.groq.com/docs/service-tiers (no tier has a price of its own; batch)"
@@ -157,6 +158,10 @@ FEES = (
     Fee("maps_prompt", ("google",), "gemini", "0.014", GOOGLE),
     Fee("grounded_prompt", ("google",), r"gemini-[12]", "0.035", GOOGLE),
     Fee("web_search", ("google",), "gemini", "0.014", GOOGLE),
+    Fee("guardrail_content", ("aws",), "", "0.00015", GUARDRAILS),
+    Fee("guardrail_topic", ("aws",), "", "0.00015", GUARDRAILS),
+    Fee("guardrail_sensitive", ("aws",), "", "0.0001", GUARDRAILS),
+    Fee("guardrail_grounding", ("aws",), "", "0.0001", GUARDRAILS),
     Fee("rerank_search", ("cohere",), r"rerank-v4\.0-pro", "0.0025", COHERE),
     Fee("rerank_search", ("cohere",), "rerank", "0.002", COHERE),
 )

@@ -233,6 +233,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "pixel": ("image_pixels", "input_pixels"),
     "page": ("pages_processed", "pages"),
     "annotated_page": ("pages_processed_annotation",),
+    # Amazon Bedrock "GuardrailUsage".
+    "guardrail_content": ("content_policy_units",),
+    "guardrail_image": ("content_policy_image_units",),
+    "guardrail_topic": ("topic_policy_units",),
+    "guardrail_sensitive": ("sensitive_information_policy_units",),
+    "guardrail_grounding": ("contextual_grounding_policy_units",),
+    "guardrail_reasoning": ("automated_reasoning_policy_units",),
 }
 """For each bucket of `buckets.Counts`, and each unit, the names that it goes by."""
 
@@ -282,10 +289,9 @@ UNDERSTOOD = (
         "latency_checkpoint",
     ),
     *("first_token_time", "total_latency", "prompt_eval_duration", "eval_duration"),
-    # Amazon Bedrock "Guardrails" count their own policies, in `amazon-bedrock-trace`.
-    *("topic_policy_units", "content_policy_units", "word_policy_units"),
-    *("sensitive_information_policy_units", "sensitive_information_policy_free_units"),
-    *("contextual_grounding_policy_units", "content_policy_image_units"),
+    # What is free of Amazon Bedrock's "Guardrails", and how many policies there were.
+    *("word_policy_units", "sensitive_information_policy_free_units"),
+    "automated_reasoning_policies",
 )
 """Names that are understood and add nothing, with everything below them."""
 

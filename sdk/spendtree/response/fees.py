@@ -1,6 +1,6 @@
 """Fees that show as items of what was answered, counted where each provider shows them. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from spendtree.response.fields import Fields, fields_of
@@ -23,8 +23,16 @@ bills the action `search` only."""
 SEARCH_MODELS = ("search-preview", "search-api")
 """Parts of the names of OpenAI's models that search the web for each request."""
 
+TOOLS = {
+    **dict.fromkeys(("search", "web_search", "browser_search", "browser.search"), "web_search"),
+    **dict.fromkeys(("python", "code_interpreter", "code_execution"), "code_session"),
+}
+"""Tools that Groq executed, by their type or name; each other one is a `tool_request`."""
+
 _ITEM = ("type", "action", "container_id", "id", "status", "environment")
-_CANDIDATE = ("groundingMetadata", "grounding_metadata")
+_CANDIDATE = ("groundingMetadata", "grounding_metadata", "content")
+_GROUNDINGS = _CANDIDATE[:2]
+_CALL = ("toolType", "tool_type", "args", "id")
 _GROUNDING = (
     *("webSearchQueries", "web_search_queries", "groundingChunks", "grounding_chunks"),
     *("imageSearchQueries", "image_search_queries"),
@@ -37,7 +45,7 @@ def fees_of(bodies: Iterable[Fields], model: str) -> dict[str, int]:
     The events of a stream repeat items: each counts once. `model` is the one that answered.
     """
     items: dict[str, set[Any]] = {}
-    queries: dict[str, None] = {}
+    queries: dict[Any, None] = {}
     maps = annotated = False
     for body in bodies:
         for unit, key in _items(body.get("output")):
@@ -45,6 +53,12 @@ def fees_of(bodies: Iterable[Fields], model: str) -> dict[str, int]:
         for grounding in _groundings(body.get("candidates")):
             queries.update(dict.fromkeys(_texts(grounding)))
             maps = maps or _has_maps(grounding)
+        for candidate in _listed(body.get("candidates")):
+            searched, mapped = _called(candidate)
+            queries.update(dict.fromkeys(searched))
+            maps = maps or mapped
+        for unit, key in _executed(body.get("choices")):
+            items.setdefault(unit, set()).add(key)
         if "choices" in body and any(name in model for name in SEARCH_MODELS):
             annotated = annotated or _is_annotated(body["choices"])
     fees = {unit: len(keys) for unit, keys in items.items()}
@@ -83,11 +97,9 @@ def _items(output: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _groundings(candidates: Any) -> Iterator[Fields]:
-    if not isinstance(candidates, (list, tuple)):
-        return
-    for candidate in candidates:
+    for candidate in _listed(candidates):
         fields = fields_of(candidate, _CANDIDATE)
-        for name in _CANDIDATE:
+        for name in _GROUNDINGS:
             grounding = fields_of(fields.get(name), _GROUNDING) if fields else None
             if grounding:
                 yield grounding
@@ -105,6 +117,53 @@ def _has_maps(grounding: Fields) -> bool:
     if not isinstance(chunks, (list, tuple)):
         return False
     return any((fields_of(chunk, ("maps",)) or {}).get("maps") is not None for chunk in chunks)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _called(candidate: Any) -> tuple[list[Any], bool]:
+    """Return the searches, and whether there were any of maps, that a Gemini called as tools.
+
+    Gemini 3 states them so where tools are combined ("Combine built-in tools and function
+    calling"): by their queries, and by the call itself where it does not say which.
+    """
+    content = fields_of((fields_of(candidate, _CANDIDATE) or {}).get("content"), ("parts",)) or {}
+    searched: list[Any] = []
+    mapped = False
+    for place, part in enumerate(_listed(content.get("parts"))):
+        fields = fields_of(part, ("toolCall", "tool_call")) or {}
+        call = fields_of(fields.get("toolCall") or fields.get("tool_call"), _CALL) or {}
+        kind = call.get("toolType") or call.get("tool_type")
+        word = str(getattr(kind, "value", kind))
+        mapped = mapped or word == "GOOGLE_MAPS"
+        if word.startswith("GOOGLE_SEARCH"):
+            args = fields_of(call.get("args"), ("queries",)) or {}
+            queries = _listed(args.get("queries"))
+            texts = [text for text in queries if isinstance(text, str) and text]
+            searched += texts if queries else [("call", str(call.get("id") or place))]
+    return searched, mapped
+
+
+def _executed(choices: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the unit of each tool that Groq executed, and its place in the answer.
+
+    A stream states each when it begins and when it ends, at the same place.
+    """
+    for number, choice in enumerate(_listed(choices)):
+        fields = fields_of(choice, ("message", "delta")) or {}
+        for name in ("message", "delta"):
+            message = fields.get(name)
+            tools = message and (fields_of(message, ("executed_tools",)) or {}).get(
+                "executed_tools"
+            )
+            for place, tool in enumerate(_listed(tools)):
+                said = fields_of(tool, ("type", "name", "index")) or {}
+                kind = said.get("type")
+                word = str(said.get("name") if kind == "function" else kind).lower()
+                index = said.get("index")
+                yield TOOLS.get(word, "tool_request"), (number, place if index is None else index)
 
 
 def _is_annotated(choices: Any) -> bool:

@@ -1,10 +1,11 @@
 """What each model used, where several answered together. Pure.
 
 Anthropic's advisor and fallbacks answer within one message, Claude Code states its models one by
-one, OpenAI's tool for images runs a model of its own: each has its own price.
+one, OpenAI's tool for images runs a model of its own, Groq's compound systems run several: each has
+its own price.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 from typing import Any
 
 from spendtree.response import places
@@ -20,9 +21,16 @@ IMAGE_MODEL = "gpt-image-1"
 
 
 def with_parts(
-    usage: Usage, walk: Walk, statements: list[Fields], model: str
+    usage: Usage,
+    walk: Walk,
+    statements: list[Fields],
+    model: str,
+    unread: MutableMapping[str, Any],
 ) -> tuple[Usage, Parts]:
-    """Return the whole of a usage, and its parts by model if there are several."""
+    """Return the whole of a usage, and its parts by model if there are several.
+
+    What of them is not understood is put into `unread`.
+    """
     if walk.makers:
         made = [(IMAGE_MODEL, each) for each in _made(walk.makers)]
         return added([usage, *(part for _, part in made)]), [(model, _bare(usage)), *made]
@@ -31,6 +39,8 @@ def with_parts(
         if parts:
             whole = added([part for _, part in parts])
             return whole, [(name, _bare(part)) for name, part in parts] if len(parts) > 1 else ()
+    if walk.breakdown is not None:
+        return _broken_down(usage, walk.breakdown, model, unread)
     for stated in reversed(statements):
         if "iterations" in stated:
             return _iterated(usage, stated["iterations"], model)
@@ -55,6 +65,34 @@ def _iterated(usage: Usage, iterations: Any, model: str) -> tuple[Usage, Parts]:
     whole = _changed(whole, usage.units, min(usage.reasoning_tokens, whole.output_tokens))
     several = {name for name, _ in known if name} - {model}
     return whole, known if several else ()
+
+
+def _broken_down(
+    usage: Usage, breakdown: Any, model: str, unread: MutableMapping[str, Any]
+) -> tuple[Usage, Parts]:
+    """Return a usage with the reasoning that only its parts state, and the parts by model.
+
+    Parts that do not add up to the whole are reported instead.
+    """
+    models = (fields_of(breakdown, ("models",)) or {}).get("models")
+    found: dict[str, list[Usage]] = {}
+    for each in models if isinstance(models, (list, tuple)) else ():
+        fields = fields_of(each, ("model", "usage")) or {}
+        built = build(flat(fields.get("usage")), Facts())
+        if built.usage is None:
+            unread["usage_breakdown"] = "a part without a usage"
+            return usage, ()
+        found.setdefault(str(fields.get("model") or ""), []).append(_bare(built.usage))
+    if not found:
+        return usage, ()
+    parts = [(name, added(usages)) for name, usages in found.items()]
+    whole = added([part for _, part in parts])
+    if (whole.total_tokens, whole.output_tokens) != (usage.total_tokens, usage.output_tokens):
+        unread["usage_breakdown"] = whole.total_tokens
+        return usage, ()
+    reasoning = max(usage.reasoning_tokens, whole.reasoning_tokens)
+    usage = _changed(usage, usage.units, min(reasoning, usage.output_tokens))
+    return usage, parts if found.keys() - {"", model} else ()
 
 
 def _by_model(stated: Any) -> list[tuple[str, Usage]]:

@@ -31,6 +31,12 @@ HEADERS = ("ResponseMetadata", "HTTPHeaders")
 """The same for InvokeModel."""
 HEADER_PREFIX = "x-amzn-bedrock-"
 
+TRACES = frozenset(("trace", "amazon-bedrock-trace"))
+"""What Bedrock's guardrails checked: of Converse, and beside the body of InvokeModel."""
+
+BREAKDOWN = "usage_breakdown"
+"""The usage of each model that worked together: Groq's compound systems."""
+
 BATCHES = ("custom_id", "recordId")
 """Keys of a line of a batch: Anthropic's and OpenAI's, Bedrock's."""
 
@@ -57,6 +63,8 @@ FACTS = frozenset(
         *MODELS,
         *MODELS_OF_CALLS,
         *BODY,
+        *TRACES,
+        BREAKDOWN,
         *(METRICS, HEADERS[0], "tool_usage", "service_tier", "serviceTier", "speed", "object"),
         *("type", "total_cost_usd", "response_cost", "total_cost", "performanceConfig"),
         *("custom_id", "embeddings", "results", "embedding", "total_tokens", "document_annotation"),

@@ -5,8 +5,12 @@ and the walk reads it. Both read alike; a test holds them to that.
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
+from types import NoneType
 from typing import Any
 
+from spendtree.response.numbers import dollars
+from spendtree.response.plain_clouds import converse, gemini
 from spendtree.usage import TOKENS_MAX, Usage
 
 BODY = frozenset(
@@ -53,8 +57,15 @@ MESSAGES = frozenset(
     )
 )
 
-Plain = tuple[Usage, str, tuple[str, ...] | None]
-"""The usage, the model that answered, and how it was served."""
+_UNUSUAL = ("embed", "rerank", "moderation", "image", "-search")
+"""Parts of the names of models whose bodies say more than their usage."""
+
+ROUTED = frozenset((*BODY, "provider"))
+ROUTED_USAGE = frozenset((*CHAT, "cost", "is_byok", "cost_details"))
+"""What OpenRouter says beside OpenAI's body."""
+
+Plain = tuple[Usage, str, tuple[str, ...] | None, Decimal | None]
+"""The usage, the model that answered, how it was served, and the cost that is stated."""
 
 
 def _fields(thing: Any) -> Any:
@@ -71,7 +82,11 @@ def _fields(thing: Any) -> Any:
 def plain(response: Any) -> Plain | None:
     """Return what an everyday body says, None of any other."""
     body = _fields(response)
-    if body is None or not body.keys() <= BODY or getattr(response, "__pydantic_private__", None):
+    if body is None:
+        return None
+    if not body.keys() <= BODY:
+        return _other_body(response) if body is response else None
+    if body is not response and getattr(response, "__pydantic_private__", None):
         return None
     usage, model = _fields(body.get("usage")), body.get("model")
     if not usage or type(model) is not str or "-search" in model or body.get("metadata"):
@@ -81,11 +96,64 @@ def plain(response: Any) -> Plain | None:
         return None
     if "embed" in model or "rerank" in model or "moderation" in model or "image" in model:
         return None
-    counted = _chat(usage) if "prompt_tokens" in usage else _other(usage, body)
+    if "prompt_tokens" in usage:
+        counted = None if _used_tools(body.get("choices")) else _chat(usage)
+    else:
+        counted = _other(usage, body)
     if counted is None or counted.is_nothing:
         return None
     stated = tier is not None or usage.get("service_tier") is not None
-    return counted, model, () if stated else None
+    return counted, model, () if stated else None, None
+
+
+def _other_body(body: Mapping[str, Any]) -> Plain | None:
+    """Return what a dictionary says that is not as OpenAI's or Anthropic's."""
+    if "usageMetadata" in body:
+        known = gemini(body)
+    elif "stopReason" in body:
+        known = converse(body)
+    else:
+        return _routed(body) if "provider" in body else None
+    return None if known is None else (*known, None)
+
+
+def _routed(body: Mapping[str, Any]) -> Plain | None:
+    """Return what a chat completion of OpenRouter says, and what it was charged."""
+    usage, model = body.get("usage"), body.get("model")
+    if not body.keys() <= ROUTED or type(usage) is not dict or type(model) is not str:
+        return None
+    if not usage.keys() <= ROUTED_USAGE or "prompt_tokens" not in usage:
+        return None
+    if body.get("object") != "chat.completion" or body.get("service_tier") is not None:
+        return None
+    if body.get("metadata") or body.get("type") is not None or "output" in body:
+        return None
+    cost = usage.get("cost")
+    if type(cost) not in (float, int, NoneType) or usage.get("is_byok") not in (None, False):
+        return None
+    if any(name in model for name in _UNUSUAL) or _used_tools(body.get("choices")):
+        return None
+    counted = _chat({name: usage[name] for name in usage if name in CHAT})
+    if counted is None or counted.is_nothing:
+        return None
+    return counted, model, None, None if cost is None else dollars(cost)
+
+
+def _used_tools(choices: Any) -> bool:
+    """Return whether Groq executed tools, or a list of choices is none."""
+    if type(choices) is not list:
+        return choices is not None
+    for choice in choices:
+        if type(choice) is dict:
+            message = choice.get("message")
+            if type(message) is not dict or "executed_tools" in message:
+                return True
+            continue
+        message = getattr(choice, "message", None)
+        for place in ("__dict__", "__pydantic_extra__"):
+            if "executed_tools" in (getattr(message, place, None) or ()):
+                return True
+    return False
 
 
 def _chat(usage: Mapping[str, Any]) -> Usage | None:

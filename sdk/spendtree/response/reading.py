@@ -12,11 +12,19 @@ from typing import Any, NamedTuple
 from spendtree.errors import UsageError
 from spendtree.response.buckets import Built, Facts, bounded, build
 from spendtree.response.fees import fees_of
-from spendtree.response.fields import Fields
+from spendtree.response.fields import Fields, fields_of
+from spendtree.response.guardrails import (
+    POLICIES,
+    checked,
+    is_blocked,
+    originals,
+    states_policies,
+)
+from spendtree.response.numbers import number
 from spendtree.response.parts import added, lines_of_a_batch, with_parts
 from spendtree.response.plain import plain
 from spendtree.response.served import modifiers, stated_in_usage
-from spendtree.response.statements import bare, bare_facts, is_images, merged
+from spendtree.response.statements import bare, bare_facts, is_images, is_moderation, merged
 from spendtree.response.walk import Walk
 from spendtree.usage import Usage
 
@@ -46,9 +54,12 @@ class Reading(NamedTuple):
     """Why there is no usage."""
     error: UsageError | None = None
     """Why its counts cannot be."""
+    free: bool = False
+    """Nothing is billed for it, so that a usage of nothing but zeros is all there is."""
 
 
 _NOTHING = Built(None, None, {})
+NOTHING_USED = Usage(0, 0)
 INPUT_MODELS = ("embed", "rerank", "moderation")
 """Parts of the names of models that bill no output."""
 
@@ -65,8 +76,8 @@ def read(response: Any, asked: str = "") -> Reading:
     """
     everyday = plain(response)
     if everyday is not None:
-        usage, model, served = everyday
-        return Reading(usage, model, served=served)
+        usage, model, served, cost = everyday
+        return Reading(usage, model, cost, (), served)
     return walked(response, asked)
 
 
@@ -101,6 +112,7 @@ def _together(readings: Sequence[Reading]) -> Reading:
         usage=added(usages),
         parts=parts if len({model for model, _ in parts}) > 1 else (),
         cost=sum(costs[1:], costs[0]) if len(costs) == len(known) else None,
+        free=all(each.free for each in known),
         served=tuple(sorted({word for each in known for word in each.served or ()})),
         unread={path: value for each in known for path, value in each.unread.items()},
     )
@@ -130,29 +142,65 @@ def reported_cost(response: Any) -> Decimal | None:
 def _reading(walk: Walk, events: Collection[Any], asked: str) -> Reading:
     model = walk.model
     statements, built = _whole(walk, events, model or asked)
+    fees = fees_of(walk.bodies, model or asked) if walk.bodies else {}
+    if walk.traces:
+        fees |= checked(walk.traces)
+        if is_blocked(walk.traces) and not any(map(_has_counts, walk.metrics)):
+            built = Built(NOTHING_USED, None, {})
     usage = built.usage
     parts: Sequence[tuple[str, Usage]] = ()
     if usage is not None:
-        fees = fees_of(walk.bodies, model or asked) if walk.bodies else {}
-        usage, parts = with_parts(usage, walk, statements, model)
-        units = usage.units
-        for name, count in fees.items():
-            if count > units.get(name, 0):
-                units = {**units, name: count}
-        if units is not usage.units:
-            usage = replace(usage, units=units)
+        usage, parts = with_parts(usage, walk, statements, model, built.unread)
+    if fees:
+        usage = usage and _with(usage, fees)
+        built = built._replace(floor=built.floor and _with(built.floor, fees))
+    free = (usage is None or usage.is_nothing) and _is_free(
+        walk, events, statements, model or asked
+    )
+    if free:
+        usage = NOTHING_USED
     costs = walk.costs + [cost for each in statements for cost in stated_in_usage(each)]
     return Reading(
-        None if usage is None or usage.is_nothing else usage,
+        usage if free or (usage is not None and not usage.is_nothing) else None,
         model,
         costs[-1] if costs else None,
         parts,
         modifiers([*walk.tiers, *statements], walk.batch),
         bounded(built.unread) if built.unread else NOTHING_UNREAD,
-        built.floor,
-        _problem(built),
+        None if free else built.floor,
+        "" if free else _problem(built._replace(usage=usage)),
         built.error,
+        free,
     )
+
+
+def _with(usage: Usage, fees: Mapping[str, int]) -> Usage:
+    """Return a usage with fees, each of which it may state itself."""
+    units = usage.units
+    for name, count in fees.items():
+        if count > units.get(name, 0):
+            units = {**units, name: count}
+    return usage if units is usage.units else replace(usage, units=units)
+
+
+def _has_counts(metrics: Fields) -> bool:
+    return any(number(value) for value in metrics.values())
+
+
+def _is_free(walk: Walk, events: Collection[Any], statements: Sequence[Fields], model: str) -> bool:
+    """Return whether a response without counts is one that nothing is billed for.
+
+    A guardrail that only had to do what is free, and OpenAI's moderation.
+    """
+    if walk.traces and is_blocked(walk.traces):
+        return not any(map(_has_counts, walk.metrics))
+    if walk.usages:
+        return any(states_policies(each) for each in statements or _stated(walk))
+    return "moderation" in model and any(is_moderation(event) for event in events)
+
+
+def _stated(walk: Walk) -> list[Fields]:
+    return [fields_of(usage, POLICIES) or {} for usage, _, _ in walk.usages]
 
 
 def _problem(built: Built) -> str:
@@ -177,6 +225,9 @@ def _whole(walk: Walk, events: Collection[Any], model: str) -> tuple[list[Fields
         best = build(together, facts)
     if best.usage is not None and not best.usage.is_nothing:
         return statements, best
+    if best.usage is None and walk.traces:
+        # A guardrail changed the answer, and may have left out a part of its usage.
+        walk.second += [usage for each in originals(walk.traces) if (usage := each.get("usage"))]
     for group in (walk.second, [] if walk.usages else bare(events), walk.metrics):
         if not group:
             continue

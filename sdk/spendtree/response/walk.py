@@ -9,6 +9,7 @@ from typing import Any
 
 from spendtree.response import places
 from spendtree.response.fields import Fields, fields_of
+from spendtree.response.guardrails import GUARDRAIL
 from spendtree.response.served import stated_in_result
 
 DEPTH_MAX = 5
@@ -26,6 +27,9 @@ class Walk:
         self.bodies: list[Fields] = []
         self.makers: list[Fields] = []
         """Tools that ran models of their own, and state their usage."""
+        self.breakdown: Any = None
+        self.traces: list[tuple[Fields, bool]] = []
+        """What guardrails checked, and whether it stands beside a model's own body."""
         self.model = ""
         self.costs: list[Decimal | None] = []
         self.by_model: Any = None
@@ -103,6 +107,10 @@ class Walk:
             self.by_model = value
         elif key in places.SECOND:
             self._repetition(value)
+        elif key in places.TRACES:
+            self._trace(key, value)
+        elif key == places.BREAKDOWN:
+            self.breakdown = value
         elif key == places.METRICS:
             self.metrics.append(fields_of(value) or {})
         elif key == places.HEADERS[0]:
@@ -133,6 +141,14 @@ class Walk:
         for key in places.MODELS:
             if not self.model and type(fields.get(key)) is str:
                 self.model = str(fields[key])
+        for key in places.TRACES:
+            self._trace(key, fields.get(key))
+
+    def _trace(self, key: str, value: Any) -> None:
+        trace = fields_of(value, ("guardrail",)) or {}
+        guardrail = fields_of(trace.get("guardrail"), GUARDRAIL)
+        if guardrail:
+            self.traces.append((guardrail, key != "trace"))
 
     def _headers(self, value: Any) -> None:
         headers = fields_of((fields_of(value) or {}).get(places.HEADERS[1])) or {}
@@ -162,6 +178,7 @@ _LOOKED_AT = frozenset(
     (
         *(*places.USAGES, *places.ENVELOPES, *places.SECOND, *places.MODELS, *places.BATCHES),
         *(*places.MODELS_OF_CALLS, *places.BODY, *places.INPUT_ONLY, *places.MAKES_OUTPUT),
+        *(*places.TRACES, places.BREAKDOWN),
         *(*_TIER_KEYS, *_COST_KEYS, places.METRICS, places.HEADERS[0], "tool_usage"),
         *("object", "type", "document_annotation"),
     )

@@ -91,7 +91,8 @@ def invoke_stream(events: list[Object], asked: str) -> Reading:
     of every model has `amazon-bedrock-invocationMetrics`, Bedrock's own count, which is what it
     bills. "How Amazon Bedrock Guardrails works": where a guardrail blocks the prompt, "you're
     charged for the guardrail evaluation. There are no charges for foundation model inference
-    calls"; such a stream has no invocation metrics.
+    calls"; such a stream has no invocation metrics, and the tokens beside it are those of the message
+    that stands for an answer, which no model processed.
     """
     chunks = [json.loads(event["chunk"]["bytes"]) for event in events]
     last = chunks[-1]
@@ -99,12 +100,7 @@ def invoke_stream(events: list[Object], asked: str) -> Reading:
     model = next((c["message"]["model"] for c in chunks if "message" in c), asked)
     metrics = last.get("amazon-bedrock-invocationMetrics")
     if metrics is None:
-        part = Part(
-            model,
-            input=count(last, "inputTextTokenCount"),
-            output=count(last, "totalOutputTextTokenCount"),
-        )
-        return Reading(model, (part,), units, unbilled=True)
+        return Reading(model, (Part(model),), units)
     part = Part(
         model,
         input=count(metrics, "inputTokenCount"),

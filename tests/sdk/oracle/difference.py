@@ -21,26 +21,8 @@ class Difference(NamedTuple):
     why: str
 
 
-GUARDRAIL = (
-    "Amazon Bedrock pricing, Guardrails: content filters and denied topics cost $0.15, sensitive "
-    "information and contextual grounding $0.10 per 1,000 text units; the trace states the units "
-    "(GuardrailUsage), and they are neither counted nor marked"
-)
-BLOCKED = (
-    "How Amazon Bedrock Guardrails works: 'If a guardrail blocks the input prompt, you're charged "
-    "for the guardrail evaluation. There are no charges for foundation model inference calls'; the "
-    "tokens are charged, the evaluation is not"
-)
-ANSWERED = (
-    "the response names x-ai/grok-4, which the log does not: what answered is lost where it has no "
-    "price, or where the provider states the cost"
-)
 RETIRED = "the price list has no longer a price for a retired model; the call is unpriced"
 PARTIAL = (
     "the response states output and thoughts but no prompt: it is presumed to have cost its hold, "
     "which is never less"
-)
-COMPOUND = (
-    "Groq, Compound, Pricing: each use of a built-in tool costs a fee; `executed_tools` lists "
-    "them, and they are not counted (the call is unpriced all the same)"
 )

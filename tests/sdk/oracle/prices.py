@@ -168,7 +168,7 @@ def cost(provider: str, reading: Reading) -> Decimal | None:
         if (provider, unit) not in FEES:
             return None
         total += count * Decimal(FEES[provider, unit]) / 1_000
-    for part in () if reading.unbilled else reading.parts:
+    for part in reading.parts:
         if (provider, part.model) in UNPRICED:
             return None
         total += _tokens(PRICES[provider, part.model], part) * SERVED[reading.served]

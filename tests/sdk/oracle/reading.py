@@ -34,8 +34,6 @@ class Reading:
     """How it was served, where that has a price of its own; "" is the everyday."""
     cost: Decimal | None = None
     """What the provider states that was charged, in dollars."""
-    unbilled: bool = False
-    """The documentation says that these tokens are counted but not charged."""
 
     def total(self, bucket: str) -> int:
         """Return a bucket's sum over all parts."""
