@@ -10,7 +10,7 @@ import pytest
 import spendtree
 from spendtree.cli import main
 
-COMMANDS = ("demo", "doctor", "import", "prune", "sessions", "tree")
+COMMANDS = ("demo", "doctor", "explain", "import", "prune", "sessions", "tree")
 
 
 def test_version_says_which(capsys: pytest.CaptureFixture[str]) -> None:

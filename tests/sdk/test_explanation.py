@@ -228,6 +228,7 @@ def test_the_screen_has_a_line_for_each_part_and_fits_80_columns(
     assert "openai gpt-5, served as priority" in rows
     assert "input tokens 1,000 $2.5/MTok $0.0025" in rows
     assert "web search 1 $0.01 $0.01" in rows
+    assert "Cost $0.0225" in rows
     assert "audio output tokens 5 ≥ $20/MTok $0.0001" in rows
     long = [line for line in text.splitlines() if len(line) > 80]
     assert all(line.startswith(("Prices: ", "The priced", "No price is")) for line in long)

@@ -12,7 +12,7 @@ from spendtree.config import load_config
 from spendtree.event import Event, Kind
 from spendtree.explanation import Explanation, Line
 from spendtree.explanation import explain as explain_event
-from spendtree.money import format_usd, to_usd
+from spendtree.money import to_usd
 from spendtree.pricing import PriceBook
 from spendtree.store import Store, open_store
 
@@ -37,10 +37,11 @@ def explain(
     ] = None,
     as_json: output.JsonOption = False,
 ) -> None:
-    """Show how a call's cost came about: what was used, at which price, and from which source.
+    """Show how a call's cost came about.
 
-    Tiers, fees, the cost that the provider states, and what was held beside it are named. A call
-    that lapsed and was corrected later is explained as it stands now.
+    What was used, at which price, and from which source. Tiers, fees, the cost that the provider
+    states, and what was held beside it are named. A call that lapsed and was corrected later is
+    explained as it stands now.
     """
     prices = PriceBook(load_config(config).prices)
     with closing(open_store(store, create=False)) as opened:
@@ -122,4 +123,8 @@ def _price(line: Line) -> str:
 
 
 def _amount(pico: int | None) -> str:
-    return "unknown" if pico is None else format_usd(pico)
+    """Return an exact amount, since the lines must add up; at least its cents."""
+    if pico is None:
+        return "unknown"
+    dollars = to_usd(pico).normalize()
+    return f"${dollars:.{max(2, -int(dollars.as_tuple().exponent))}f}"

@@ -25,6 +25,9 @@ from spendtree.usage import UNITS
 UNIT_FACTOR = 100
 """A price that far from the catalogue's is rather one per another number of tokens."""
 
+BOUGHT_BEFORE = ("scale", "provisioned")
+"""What is paid by the hour, so that a call may well cost nothing."""
+
 FACTOR_MAX = 10
 """A factor from there on is rather a percentage."""
 
@@ -211,7 +214,9 @@ def _odd_modifiers(config: Config) -> Iterator[Remark]:
         given: dict[Path, Any] = {(name,): price[name] for name in MODIFIERS if name in price}
         given |= {("regions", name): each for name, each in price.get("regions", {}).items()}
         for path, factor in given.items():
-            if not isinstance(factor, Mapping) and not 0 < Decimal(str(factor)) < FACTOR_MAX:
+            if path[0] in BOUGHT_BEFORE or isinstance(factor, Mapping):
+                continue
+            if not 0 < Decimal(str(factor)) < FACTOR_MAX:
                 text = f"makes every token {factor} times as expensive; half the price is 0.5"
                 yield Remark(("prices", model, *path), text)
         tiers = [price, *price.get("tiers", ())]

@@ -108,14 +108,23 @@ def answer(path: str, body: Mapping[str, Any], usage: Usage, text: str = "fake")
 def chat_usage(usage: Usage) -> dict[str, Any]:
     """Return a usage as chat completions state it."""
     writes = usage.cache_write_tokens + usage.cache_write_1h_tokens
-    prompt = usage.input_tokens + usage.cache_read_tokens + writes
+    heard, spoken = (usage.units.get(f"{way}_audio", 0) for way in ("input", "output"))
+    prompt = usage.input_tokens + usage.cache_read_tokens + writes + heard
+    written = usage.output_tokens + spoken
     return {
         "prompt_tokens": prompt,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": prompt + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "completion_tokens": written,
+        "total_tokens": prompt + written,
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens, **_audio(heard)},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            **_audio(spoken),
+        },
     }
+
+
+def _audio(tokens: int) -> dict[str, int]:
+    return {"audio_tokens": tokens} if tokens else {}
 
 
 def responses_usage(usage: Usage) -> dict[str, Any]:
@@ -141,7 +150,25 @@ def message_usage(usage: Usage) -> dict[str, Any]:
             "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
         },
         "output_tokens": usage.output_tokens,
+        **_searches(usage.units.get("web_search", 0)),
     }
+
+
+def _searches(count: int) -> dict[str, Any]:
+    return {"server_tool_use": {"web_search_requests": count}} if count else {}
+
+
+def served_reply(reply: Reply, tier: str) -> Reply:
+    """Return a reply with a JSON body that says it was served in a tier: flex, priority, fast …
+
+    Where an API says so: `service_tier`, and Anthropic's `speed` in its usage.
+    """
+    body = json.loads(b"".join(reply.pieces))
+    if tier == "fast" and isinstance(body.get("usage"), dict):
+        body["usage"]["speed"] = tier
+    else:
+        body["service_tier"] = tier
+    return json_reply(body, status=reply.status, headers=reply.headers)
 
 
 def events(*bodies: Any, named: bool = False, done: bool = False) -> Reply:
