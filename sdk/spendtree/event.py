@@ -28,7 +28,7 @@ What few calls have stands in the data of CALL, TOOL and ADJUSTMENT:
 | units | counts by the names of `spendtree.usage.UNITS`: other modalities, and fees |
 | marks | sorted short words on how sure the cost is, see below |
 | served | how it was served where that is not the everyday way: tier, speed, region |
-| answered_by | the model that answered, where it is another than the one asked or has another price |
+| answered_by | the model that answered, where it is another one or has another price |
 | parts | the models that worked together on one call, each priced on its own |
 | cost_source | `provider` where the cost is what the provider stated, `source` an import's tool |
 | stated_difference | the stated cost less what the price list says, in pico-dollars |

@@ -91,8 +91,8 @@ def invoke_stream(events: list[Object], asked: str) -> Reading:
     of every model has `amazon-bedrock-invocationMetrics`, Bedrock's own count, which is what it
     bills. "How Amazon Bedrock Guardrails works": where a guardrail blocks the prompt, "you're
     charged for the guardrail evaluation. There are no charges for foundation model inference
-    calls"; such a stream has no invocation metrics, and the tokens beside it are those of the message
-    that stands for an answer, which no model processed.
+    calls"; such a stream has no invocation metrics, and the tokens beside it are those of the
+    message that stands for an answer, which no model processed.
     """
     chunks = [json.loads(event["chunk"]["bytes"]) for event in events]
     last = chunks[-1]
