@@ -93,9 +93,9 @@ def test_a_peer_has_half_of_them_and_a_unix_socket_all() -> None:
     "sent",
     [
         b"",
-        b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-a: ",
-        b"POST /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc",
-        b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nX-",
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-a: ",
+        b"POST /-/healthy HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc",
+        b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\nX-",
     ],
     ids=["silent", "half a head", "half a body", "half a second head"],
 )
@@ -115,7 +115,7 @@ def test_a_client_that_reads_nothing_is_closed_and_keeps_no_body(
         return Response(b"x" * 30_000_000)
 
     with serving(Starlette(routes=[Route("/", large)])) as url, connected(url) as sock:
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: len(connections) == 1)
         until(lambda: len(connections) == 0)
         assert len(httpx.get(url).content) == 30_000_000
@@ -186,7 +186,7 @@ def test_a_unix_socket_keeps_a_place_for_a_scrape(tmp_path: Path) -> None:
         )
         silent = [await asyncio.open_unix_connection(path) for _ in range(10)]
         reader, writer = await asyncio.open_unix_connection(path)
-        writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = await asyncio.wait_for(reader.read(), 10)
         server.should_exit = True
         await serving_task
@@ -234,9 +234,11 @@ def test_stopping_waits_for_no_connection_that_asks_for_nothing(
             for number in range(20):
                 sock = stack.enter_context(connected(url))
                 sock.sendall(
-                    [b"", b"GET / HT", b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"][
-                        number % 3
-                    ]
+                    [
+                        b"",
+                        b"GET / HT",
+                        b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+                    ][number % 3]
                 )
             until(lambda: len(connections) == 20)
         assert len(connections) == 0

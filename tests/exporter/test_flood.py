@@ -314,7 +314,7 @@ def _connected(url: str) -> socket.socket:
 
 def _head(header: bytes) -> bytes:
     return (
-        b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         + header
         + b"\r\n\r\n"
     )
