@@ -177,7 +177,7 @@ def plain(value: Any) -> Any:
 
 
 def _span(told: dict[str, Any]) -> SpanRecord:
-    texts = (told[name] for name in TEXTS)
+    texts = (told.get(name, "") for name in TEXTS)  # an older version knew fewer
     if not all(isinstance(value, str) for value in texts):
         raise TypeError("a text is something else")
     usage, cost = told.pop("usage"), told.pop("reported_cost")

@@ -1,5 +1,6 @@
 """Received spans in files: what is read back, and when a file goes."""
 
+import json
 import os
 from collections.abc import Callable
 from decimal import Decimal
@@ -66,6 +67,17 @@ def test_every_field_of_what_was_written_is_read_back_request_by_request(path: s
     writer.write([PLAIN], now=1.0)
 
     assert Journal(path).left() == [[FULL, PLAIN], [PLAIN]]
+
+
+def test_what_a_version_wrote_that_knew_fewer_fields_is_read(path: str) -> None:
+    Journal(path).write([PLAIN], now=0.0)
+    file = Path(f"{path}.1")
+    (span,) = json.loads(file.read_text())
+    for name in ("answered", "served", "parts", "unread", "is_bill", "keys"):
+        del span[name]
+    file.write_text(json.dumps([span]) + "\n")
+
+    assert Journal(path).left() == [[PLAIN]]
 
 
 @pytest.mark.parametrize("name", ["spend[1].db-spans", "a*-spans", "what?-spans", "[-spans"])

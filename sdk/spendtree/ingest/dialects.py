@@ -12,6 +12,7 @@ from spendtree.ingest import (
     agentssdk,
     claudecode,
     compact,
+    envelopes,
     helicone,
     jaeger,
     javascript,
@@ -26,7 +27,7 @@ from spendtree.ingest import (
 )
 from spendtree.ingest.codex import Rollout
 from spendtree.ingest.codex import is_line as is_rollout
-from spendtree.ingest.pieces import each, one
+from spendtree.ingest.pieces import one
 from spendtree.ingest.span import Problem, SpanRecord
 
 Document = Mapping[str, Any]
@@ -88,61 +89,6 @@ def _nothing(document: Document, where: str, file: str) -> Found:
     return ()
 
 
-def _batches(document: Document, where: str, file: str) -> Found:
-    """Read Tempo's traces, and spans without the envelope around their batch."""
-    inner = document.get("trace", document)
-    batches = inner.get("batches") or inner.get("resourceSpans") or inner.get("resource_spans")
-    if batches is None:
-        batches = [inner]
-    return otlp.read({"resourceSpans": batches}, where, file)
-
-
-def _is_otlp(document: Document) -> bool:
-    return isinstance(document.get("resourceSpans", document.get("resource_spans")), list)
-
-
-def _is_wrapped(document: Document) -> bool:
-    inner = document.get("trace", document)
-    if not isinstance(inner, dict) or "observations" in document:
-        return False
-    names = ("batches", "resourceSpans", "resource_spans", "scopeSpans")
-    return any(isinstance(inner.get(name), list) for name in names)
-
-
-def _is_logs(document: Document) -> bool:
-    return isinstance(document.get("resourceLogs", document.get("resource_logs")), list)
-
-
-def _is_list_of_spans(document: Document) -> bool:
-    spans = document.get("spans")
-    return isinstance(spans, list) and not jaeger.is_trace(document)
-
-
-def _list_of_spans(document: Document, where: str, file: str) -> Found:
-    at = f"{where} spans".lstrip()
-    yield from each(document["spans"], _any_span, at, file, nested=_inner)
-
-
-def _inner(item: Document, where: str, file: str) -> Found | None:
-    return otelsdk.nested(item, where, file) if otelsdk.is_nested(item) else None
-
-
-def _any_span(value: Document) -> SpanRecord:
-    if compact.is_record(value) and "attributes" not in value:
-        return compact.span(value)
-    if "spanId" in value:
-        return javascript.span(value) if javascript.is_span(value) else otlp.span({}, value)
-    return otelsdk.span(value)
-
-
-def _is_otlp_span(document: Document) -> bool:
-    return "spanId" in document and "traceId" in document
-
-
-def _is_compact(document: Document) -> bool:
-    return compact.is_record(document) and "attributes" not in document
-
-
 _SPAN_ID, _TRACE_ID = "b7ad6b7169203331", "0af7651916cd43dd8448eb211c80319c"
 _CALL = (
     '{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}},'
@@ -167,7 +113,7 @@ DIALECTS: tuple[Dialect, ...] = (
         "your own scripts",
         "sessions, agents, calls; described below",
         "",
-        _is_compact,
+        envelopes.is_compact,
         _spans(compact.span),
         '{"kind":"LLM","session_id":"s","trace_id":"t","span_id":"1","model":"gpt-4o",'
         '"start":"2026-11-01T10:00:00Z","usage":{"input_tokens":1000,"output_tokens":100}}',
@@ -177,7 +123,7 @@ DIALECTS: tuple[Dialect, ...] = (
         "OpenTelemetry collectors and exporters",
         "all spans of `resourceSpans`",
         "links, and lists among attributes",
-        _is_otlp,
+        envelopes.is_otlp,
         _stateless(otlp.read),
         f'{{"resourceSpans":[{{{_OTLP_SPANS}}}]}}',
     ),
@@ -186,8 +132,8 @@ DIALECTS: tuple[Dialect, ...] = (
         "Grafana Tempo (`batches`, `trace`), single batches",
         "all spans",
         "as OTLP JSON",
-        _is_wrapped,
-        _stateless(_batches),
+        envelopes.is_wrapped,
+        _stateless(envelopes.batches),
         f'{{"batches":[{{{_OTLP_SPANS}}}]}}',
     ),
     Dialect(
@@ -195,7 +141,7 @@ DIALECTS: tuple[Dialect, ...] = (
         "Claude Code, Codex, Gemini CLI and others that log usage by OpenTelemetry",
         "records that state tokens, and `api_error`s: each is a call of the session it names",
         "records without tokens; who called whom, which logs do not say",
-        _is_logs,
+        envelopes.is_logs,
         _stateless(logs.read),
         '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"1793527200000000000",'
         '"body":{"stringValue":"claude_code.api_request"},"attributes":['
@@ -388,7 +334,7 @@ DIALECTS: tuple[Dialect, ...] = (
         "scripts that write one span of OTLP a line",
         "as OTLP JSON",
         "as OTLP JSON",
-        _is_otlp_span,
+        envelopes.is_otlp_span,
         _spans(lambda item: otlp.span({}, item)),
         f'{{"traceId":"{_TRACE_ID}","spanId":"{_SPAN_ID}","name":"chat",'
         f'"startTimeUnixNano":"1793527200000000000","attributes":[{_CALL}]}}',
@@ -408,8 +354,8 @@ DIALECTS: tuple[Dialect, ...] = (
         'scripts that write `{"spans": […]}`',
         "spans of any of the formats of single spans",
         "",
-        _is_list_of_spans,
-        _stateless(_list_of_spans),
+        envelopes.is_list_of_spans,
+        _stateless(envelopes.list_of_spans),
         f'{{"spans":[{{"trace_id":"{_TRACE_ID}","span_id":"{_SPAN_ID}","name":"chat",'
         f'{_TIMES},"attributes":{_PLAIN}}}]}}',
     ),
