@@ -4,17 +4,25 @@ Each step either gets the call its hold, or leaves the refusal to the next. What
 on the call. The steps' names and settings are those of `spendtree.config.steps`.
 """
 
+import random
 import time
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from spendtree.account import Denial
 from spendtree.config import Step
 from spendtree.errors import SkippedError
+from spendtree.store.locks import StoreBusyError
 from spendtree.waiting import Ring, Turn
 
 if TYPE_CHECKING:
     from spendtree.call import Call
+
+BUSY_STORE_SECONDS = 10.0
+"""How long the steps of a task wait for a store that another process keeps busy."""
+
+Result = TypeVar("Result")
 
 Waits = Generator[float, None, "Denial | None"]
 """Yields seconds to wait; returns None when the hold is made, else the refusal that stands."""
@@ -40,8 +48,9 @@ def degrade(
     """Walk the policy; yields seconds to wait, returns with the hold made, raises without it."""
     advice = ""
     if denial.reason == "exhausted" and denial.balance.terms.reserved:
-        call.tracker.lapse_abandoned()  # a dead process' run may still reserve money
-        still = call.ask()
+        # A dead process' run may still reserve money.
+        yield from _patiently(call, call.tracker.lapse_abandoned)
+        still = yield from _patiently(call, call.ask)
         if still is None:
             return
         denial = still
@@ -57,16 +66,29 @@ def degrade(
                 own = again is not None and call.waits_for_itself(again)
                 advice = OWN_HOLD if own else BUSY_ADVICE
             else:
-                again = call.look_again(denial)
+                again = yield from _patiently(call, partial(call.look_again, denial))
                 advice = NOT_IN_LOOP
         elif step.name in ENDS:
             raise ENDS[step.name](call, denial, _advice_for(denial, advice))
         else:
-            again = STEPS[step.name](call, denial, step)
+            again = yield from STEPS[step.name](call, denial, step)
         if again is None:
             return
         denial = again
     raise call.denied(denial, _advice_for(denial, advice))
+
+
+def _patiently(call: "Call", verb: Callable[[], Result]) -> Generator[float, None, Result]:
+    """Run a verb; while another process has the store, wait where the call's driver can."""
+    until, pause = time.monotonic() + BUSY_STORE_SECONDS, 0.002
+    while call._is_patient and time.monotonic() < until:
+        try:
+            return verb()
+        except StoreBusyError:
+            yield random.uniform(pause / 2, pause)
+            pause = min(1.5 * pause, 0.05)
+    call._is_patient = False  # from here on a store that is busy is one that is out of reach
+    return verb()
 
 
 def _advice_for(denial: Denial, waiting: str) -> str:
@@ -84,9 +106,9 @@ def _wait(call: "Call", denial: Denial, ring: Callable[[], None], step: Step) ->
     try:
         while True:
             if lines.is_first(waiter):
-                tracker.lapse_abandoned()
-                call.renew()
-                again = call.ask_again()
+                yield from _patiently(call, tracker.lapse_abandoned)
+                yield from _patiently(call, call.renew)
+                again = yield from _patiently(call, call.ask_again)
                 if again is None or again.reason == "exhausted":
                     call.waited(denial, time.monotonic() - started)
                     return again
@@ -109,23 +131,23 @@ def _is_inside(call: "Call", denial: Denial) -> bool:
     return call.held_around(denial.account) > 0
 
 
-def _clamp(call: "Call", denial: Denial, step: Step) -> Denial | None:
+def _clamp(call: "Call", denial: Denial, step: Step) -> Waits:
     """Take less output, but at least the floor."""
-    return call.ask_clamped(step.floor or 1)
+    return (yield from _patiently(call, partial(call.ask_clamped, step.floor or 1)))
 
 
-def _fall_back(call: "Call", denial: Denial, step: Step) -> Denial | None:
+def _fall_back(call: "Call", denial: Denial, step: Step) -> Waits:
     """Ask another model, if its price is known."""
     if not call.switch(step.model, step.provider):
         return denial
-    return call.ask()
+    return (yield from _patiently(call, call.ask))
 
 
-def _reallocate(call: "Call", denial: Denial, step: Step) -> Denial | None:
+def _reallocate(call: "Call", denial: Denial, step: Step) -> Waits:
     """Take over what finished agents left unused; a clamp that was tried before is, then, again."""
-    if call.tracker.reallocate(call, denial):
-        return call.ask()
-    return call.ask_again() if call.floor_tokens else denial
+    if (yield from _patiently(call, partial(call.tracker.reallocate, call, denial))):
+        return (yield from _patiently(call, call.ask))
+    return (yield from _patiently(call, call.ask_again)) if call.floor_tokens else denial
 
 
 def _skip(call: "Call", denial: Denial, advice: str) -> Exception:
@@ -140,7 +162,7 @@ def _refuse(call: "Call", denial: Denial, advice: str) -> Exception:
     return call.denied(denial, advice)
 
 
-STEPS: dict[str, Callable[["Call", Denial, Step], Denial | None]] = {
+STEPS: dict[str, Callable[["Call", Denial, Step], Waits]] = {
     "clamp": _clamp,
     "fallback": _fall_back,
     "reallocate": _reallocate,

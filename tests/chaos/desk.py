@@ -10,7 +10,9 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from time import monotonic
+from typing import NamedTuple, TypeVar
 
 import httpx
 
@@ -20,9 +22,12 @@ from spendtree.call import Call, CallOptions
 from spendtree.errors import TransferError
 from spendtree.event import Event, Kind, Request
 from spendtree.money import to_pico
+from spendtree.store.locks import StoreBusyError
 from spendtree.testing import ProviderError
 from tests.chaos.plan import HAND_ROLES, ROLES, Kill, Order
 from tests.chaos.provider import Provider, answer
+
+Result = TypeVar("Result")
 
 
 class Hiccup(Exception):
@@ -160,7 +165,7 @@ class Desk:
         event = Event(
             0, Kind.CALL, at, sent.id, call.context, request, sent.pico, status="ok", started=at
         )
-        settlement = self.tracker.store.settle(sent.id, sent.pico, event)
+        settlement = patiently(lambda: self.tracker.store.settle(sent.id, sent.pico, event))
         held = to_pico(call.held, what="held")
         assert (settlement.kind, settlement.held) == (Kind.CALL, held), settlement
 
@@ -172,28 +177,40 @@ class Desk:
             if ended is None:
                 continue
             context, request = ended.context, ended.request
-            grant = store.hold(
-                id, context.path, ended.held, context=context, request=request, at=ended.started
-            )
+            hold = partial(store.hold, context=context, request=request, at=ended.started)
+            grant = patiently(partial(hold, id, context.path, ended.held))
             assert grant == Grant(ended.held), grant
             if kind == Kind.CALL:
-                assert store.settle(id, ended.cost, ended).cost == ended.cost
+                settlement = patiently(partial(store.settle, id, ended.cost, ended))
+                assert settlement.cost == ended.cost, settlement
             elif truth is None:
-                assert store.lapse(id, ended).held == ended.held
+                assert patiently(partial(store.lapse, id, ended)).held == ended.held
             else:
                 late = ended._replace(kind=Kind.CALL, cost=truth, status="ok")
-                settlement = store.settle(id, truth, late)
+                settlement = patiently(partial(store.settle, id, truth, late))
                 assert settlement.kind == Kind.ADJUSTMENT, settlement
             self.outcomes["repeated"] += 1
 
     def _transfer(self, chance: float) -> None:
         source, target = HAND_ROLES[int(chance * 4)], HAND_ROLES[int(chance * 16) % 4]
         try:
-            self.session.transfer(source, target, f"{chance * 0.05:.4f}", "chaos")
+            amount = f"{chance * 0.05:.4f}"
+            patiently(lambda: self.session.transfer(source, target, amount, "chaos"))
         except TransferError:
             self.outcomes["transfer refused"] += 1
         else:
             self.outcomes["transfer"] += 1
+
+
+def patiently(verb: Callable[[], Result]) -> Result:
+    """Run a verb of the store again while others have the file: in a loop it waits for nobody."""
+    deadline = monotonic() + 10
+    while True:
+        try:
+            return verb()
+        except StoreBusyError:
+            if monotonic() > deadline:
+                raise
 
 
 Told = list[tuple[str, str]]

@@ -6,8 +6,9 @@ calls would wait their full time, one after the other. Times are passed in, and 
 noted that an interrupted thread could leave behind: what is not brought up to date grows old.
 """
 
-OPENS_AFTER_SECONDS = 1.0
-"""Busy for so long without a break, it is not waited for any more by the tasks of a loop."""
+OPENS_AFTER_SECONDS = 3.0
+"""Busy for so long without a break, it is not waited for any more by the tasks of a loop. On a
+machine with more processes than it can run, one may find others at it for a second."""
 
 FORGET_SECONDS = 0.25
 """Two looks that far apart show nothing about the time between them."""
