@@ -9,10 +9,10 @@ from functools import lru_cache
 
 _BEFORE = re.compile(r"^.*/|^(?:[a-z-]+\.)+(?=[a-z])")
 """A path (`models/`, `openai/`), then regions and makers (`us.anthropic.`)."""
-_AFTER = re.compile(
-    r"(?:-v\d+)?:\d+$|[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{3,4}|latest|default)$"
-)
-"""A version of Bedrock's (`-v1:0`), a date or number of a snapshot, or a word for the newest."""
+_VERSION = re.compile(r"(?:-v\d+)?:\d+$|-latest$|@default$")
+"""A version of Bedrock's (`-v1:0`), or a word for the newest snapshot."""
+_DATE = re.compile(r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{3,4})$")
+"""A date or number of a snapshot."""
 
 
 @lru_cache(maxsize=4096)
@@ -24,16 +24,12 @@ def is_another(asked: str, answered: str) -> bool:
     if not answered or asked == answered:
         return False
     first, second = _bare(asked), _bare(answered)
-    stem, other = _stem(first), _stem(second)
-    return stem != other or not (first in (stem, second) or second == other)
+    return first != second and first != _stem(second) and second != _stem(first)
 
 
 def _bare(name: str) -> str:
-    return _BEFORE.sub("", _BEFORE.sub("", name.strip().lower()))
+    return _VERSION.sub("", _BEFORE.sub("", _BEFORE.sub("", name.strip().lower())))
 
 
 def _stem(name: str) -> str:
-    shorter = _AFTER.sub("", name)
-    while shorter != name:
-        name, shorter = shorter, _AFTER.sub("", shorter)
-    return name
+    return _DATE.sub("", name)

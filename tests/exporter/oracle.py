@@ -19,6 +19,8 @@ from spendtree.metrics import family
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 PICO = Decimal("1e-12")
+TOKENS = ("input_audio", "output_audio", "cache_read_image", "citation")
+"""Units of the logs below that are tokens; the others are fees."""
 
 
 def expected(store: str, events: Iterable[Event]) -> dict[Sample, Decimal]:
@@ -87,6 +89,7 @@ class _Oracle:
                 "cache_read": event.cache_read_tokens,
                 "cache_write": event.cache_write_tokens + event.cache_write_1h_tokens,
             }
+            tokens |= {name: n for name, n in data.get("units", {}).items() if name in TOKENS}
             for type, count in tokens.items():
                 add("tokens_total", count, **who, **asked, type=type)
             if c.session:
@@ -94,6 +97,8 @@ class _Oracle:
             if "waited_us" in data:
                 waited = Decimal(data["waited_us"]).scaleb(-6)
                 self.observe("hold_wait_seconds", waited, kind=data["waited_at"])
+        if event.kind in (Kind.CALL, Kind.ADJUSTMENT, Kind.TOOL):
+            self.count_doubts(event, who, asked)
         if event.kind in (Kind.CALL, Kind.ADJUSTMENT):
             if event.cost is None:
                 add("unpriced_calls_total", 1, **asked)
@@ -129,6 +134,22 @@ class _Oracle:
                 add("contract_excess_tokens_total", data["violation"]["excess"], **broken)
         if c.session:
             self.count_session(event, self.sessions[c.session])
+
+    def count_doubts(self, event: Event, who: dict[str, str], asked: dict[str, str]) -> None:
+        """Count what is billed beside tokens, and what is not sure."""
+        data = event.data or {}
+        for name, count in data.get("units", {}).items():
+            if name not in TOKENS:
+                self.add("billed_units_total", count, **who, **asked, unit=name)
+        parts = {mark[9:] for mark in data.get("marks", ()) if mark.startswith("unpriced:")}
+        for part in parts if event.cost is not None else ():
+            self.add("partly_unpriced_calls_total", 1, **asked, part=part)
+        for key in data.get("unread", {}):
+            self.add("unread_usage_keys_total", 1, provider=asked["provider"], key=key)
+        if event.cost and (parts or "unread" in data.get("marks", ())):
+            reason = "partly_unpriced" if parts else "unread"
+            cost = event.cost * PICO
+            self.add("uncertain_cost_usd_total", cost, **who, model=asked["model"], reason=reason)
 
     def count_session(self, event: Event, session: _Session) -> None:
         c, data = event.context, event.data or {}
@@ -218,6 +239,19 @@ _DATA: dict[Kind, tuple[dict[str, object] | None, ...]] = {
         {"unattributed": "lost_thread"},
         {"waited_us": 10_000, "waited_at": "session"},
         {"waited_us": 3_000_001, "waited_at": "customer"},
+        {"units": {"input_audio": 800, "web_search": 2}},
+        {"units": {"web_search": 1, "guardrail_topic": 3}, "marks": ["unpriced:guardrail_topic"]},
+        {
+            "units": {"citation": 7},
+            "marks": ["unpriced:citation", "unpriced:flex", "unread"],
+            "unread": {"hologram_tokens": 3, "total": 9},
+        },
+        {"marks": ["unread"], "unread": {"total": "12 of 11"}},
+    ),
+    Kind.ADJUSTMENT: (
+        None,
+        {"units": {"output_audio": 4, "cache_read_image": 5}, "unattributed": "imported"},
+        {"units": {"web_search": 5}, "marks": ["unpriced:web_search"]},
     ),
     Kind.LAPSE: (None, {"unattributed": "imported"}),
     Kind.SESSION_CLOSED: (None, {"continued": True}),

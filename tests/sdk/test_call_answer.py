@@ -217,4 +217,5 @@ def test_each_model_that_answered_within_one_message_has_its_own_price() -> None
         (event,) = tracker.store.events(kinds=[Kind.CALL])
         assert event.cost == round(expected * 10**12), (asked, parts)
         several = len({model for model, *_ in parts} - {""}) > 1
-        assert ("answered_by" in (event.data or {})) is several
+        assert ("parts" in (event.data or {})) is several
+        assert (event.data or {}).get("answered_by", asked) == answered

@@ -151,7 +151,8 @@ def test_costs_equal_those_of_another_library_to_the_last_digit() -> None:
         if file in SEVERAL:  # it prices the sum
             continue
         if read(body := recorded(file)).served:
-            assert body["usageMetadata"]["trafficType"] == "ON_DEMAND_FLEX"  # it knows no tiers
+            last = body[-1] if isinstance(body, list) else body
+            assert last["usageMetadata"]["trafficType"] == "ON_DEMAND_FLEX"  # it knows no tiers
             continue
         expected = theirs(row)
         assert (expected is None) == (file in NOT_LISTED), file

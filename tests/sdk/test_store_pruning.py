@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import spendtree
 from spendtree.account import envelope_account, run_account, session_account
@@ -211,8 +212,37 @@ def test_no_counter_changes_in_any_log(log: list[Event]) -> None:
         for seq, each in enumerate(log, 1)
     ]
 
+    agree(rolled(events), events)
+
+
+UNSURE: tuple[dict[str, Any] | None, ...] = (
+    None,
+    {"units": {"input_audio": 800, "web_search": 2}},
+    {"units": {"input_audio": 1}, "marks": ["unpriced:input_audio"]},
+    {"marks": ["unpriced:input_audio"], "units": {"guardrail_topic": 3, "input_audio": 2}},
+    {"marks": ["unread"], "unread": {"hologram_tokens": 3, "total": 9}},
+    {"marks": ["unread"], "unread": {"total": "12 of 11"}, "units": {"citation": 7}},
+)
+
+
+@settings(max_examples=50)
+@given(log=st.lists(st.tuples(st.sampled_from(UNSURE), st.sampled_from([0, 7]))))
+def test_units_and_marks_of_like_calls_are_added_up(log: list[tuple[Any, int]]) -> None:
+    events = [
+        event(Kind.CALL, NOON + seq, cost=cost, input_tokens=seq, data=data)._replace(seq=seq)
+        for seq, (data, cost) in enumerate(log, 1)
+    ]
+
     kept = rolled(events)
 
+    if len(events) > 2 * len(UNSURE):
+        assert len(kept) < len(events)
+    agree(kept, events)
+    agree(rolled(kept), events)
+
+
+def agree(kept: list[Event], events: list[Event]) -> None:
+    """Check that a pruned log says what the whole one does, and what the oracle makes of that."""
     assert samples(folded(kept)) == samples(folded(events)) == expected("st", events)
     for session in {each.context.session for each in events}:
         assert tree(kept, session) == tree(events, session)

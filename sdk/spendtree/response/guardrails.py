@@ -16,8 +16,6 @@ OUTPUTS = ("outputAssessments", "outputs")
 """Assessments in the trace of Converse, and in that of InvokeModel."""
 ORIGINAL = "modelOutput"
 """What the model had answered before a guardrail changed it, as text."""
-POLICIES = ("contentPolicyUnits", "topicPolicyUnits", "wordPolicyUnits")
-"""What the usage of ApplyGuardrail always states."""
 GUARDRAIL = (*INPUTS, *OUTPUTS, ORIGINAL)
 
 _INVOCATION = "invocationMetrics"
@@ -62,11 +60,6 @@ def originals(traces: Iterable[tuple[Fields, bool]]) -> list[Any]:
             if isinstance(body, dict):
                 found.append(body)
     return found
-
-
-def states_policies(usage: Fields) -> bool:
-    """Return whether a usage object is that of ApplyGuardrail, which may be all free."""
-    return all(key in usage for key in POLICIES)
 
 
 def _units(usage: Fields) -> Iterator[tuple[str, int]]:

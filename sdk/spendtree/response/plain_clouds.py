@@ -38,17 +38,25 @@ def gemini(body: Mapping[str, Any]) -> Cloud | None:
     traffic = usage.get("trafficType")
     if not body.keys() <= GEMINI or traffic not in TRAFFIC or not _is_text_model(model):
         return None
-    for candidate in body.get("candidates") or ():
-        if type(candidate) is not dict or not candidate.keys() <= CANDIDATE:
-            return None
-        content = candidate.get("content")
-        if type(content) is not dict:
-            return None
-        for part in content.get("parts") or ():
-            if type(part) is not dict or "toolCall" in part or "tool_call" in part:
-                return None
+    candidates = body.get("candidates")
+    if type(candidates) is not list or not all(map(_is_plain, candidates)):
+        return None
     counted = _gemini_usage(usage)
     return None if counted is None else (counted, model, None if traffic is None else ())
+
+
+def _is_plain(candidate: Any) -> bool:
+    """Return whether a candidate has nothing that is billed beside its tokens."""
+    if type(candidate) is not dict or not candidate.keys() <= CANDIDATE:
+        return False
+    content = candidate.get("content")
+    parts = content.get("parts") if type(content) is dict else None
+    if type(parts) is not list:
+        return False
+    for part in parts:
+        if type(part) is not dict or "toolCall" in part or "tool_call" in part:
+            return False
+    return True
 
 
 def _is_text_model(model: str) -> bool:

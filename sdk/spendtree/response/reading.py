@@ -12,19 +12,13 @@ from typing import Any, NamedTuple
 from spendtree.errors import UsageError
 from spendtree.response.buckets import Built, Facts, bounded, build
 from spendtree.response.fees import fees_of
-from spendtree.response.fields import Fields, fields_of
-from spendtree.response.guardrails import (
-    POLICIES,
-    checked,
-    is_blocked,
-    originals,
-    states_policies,
-)
-from spendtree.response.numbers import number
+from spendtree.response.fields import Fields
+from spendtree.response.guardrails import checked, originals
 from spendtree.response.parts import added, lines_of_a_batch, with_parts
 from spendtree.response.plain import plain
 from spendtree.response.served import modifiers, stated_in_usage
-from spendtree.response.statements import bare, bare_facts, is_images, is_moderation, merged
+from spendtree.response.statements import bare, bare_facts, is_images, merged
+from spendtree.response.unbilled import is_free, is_unanswered
 from spendtree.response.walk import Walk
 from spendtree.usage import Usage
 
@@ -145,7 +139,7 @@ def _reading(walk: Walk, events: Collection[Any], asked: str) -> Reading:
     fees = fees_of(walk.bodies, model or asked) if walk.bodies else {}
     if walk.traces:
         fees |= checked(walk.traces)
-        if is_blocked(walk.traces) and not any(map(_has_counts, walk.metrics)):
+        if is_unanswered(walk):
             built = Built(NOTHING_USED, None, {})
     usage = built.usage
     parts: Sequence[tuple[str, Usage]] = ()
@@ -154,9 +148,7 @@ def _reading(walk: Walk, events: Collection[Any], asked: str) -> Reading:
     if fees:
         usage = usage and _with(usage, fees)
         built = built._replace(floor=built.floor and _with(built.floor, fees))
-    free = (usage is None or usage.is_nothing) and _is_free(
-        walk, events, statements, model or asked
-    )
+    free = (usage is None or usage.is_nothing) and is_free(walk, events, model or asked)
     if free:
         usage = NOTHING_USED
     costs = walk.costs + [cost for each in statements for cost in stated_in_usage(each)]
@@ -181,26 +173,6 @@ def _with(usage: Usage, fees: Mapping[str, int]) -> Usage:
         if count > units.get(name, 0):
             units = {**units, name: count}
     return usage if units is usage.units else replace(usage, units=units)
-
-
-def _has_counts(metrics: Fields) -> bool:
-    return any(number(value) for value in metrics.values())
-
-
-def _is_free(walk: Walk, events: Collection[Any], statements: Sequence[Fields], model: str) -> bool:
-    """Return whether a response without counts is one that nothing is billed for.
-
-    A guardrail that only had to do what is free, and OpenAI's moderation.
-    """
-    if walk.traces and is_blocked(walk.traces):
-        return not any(map(_has_counts, walk.metrics))
-    if walk.usages:
-        return any(states_policies(each) for each in statements or _stated(walk))
-    return "moderation" in model and any(is_moderation(event) for event in events)
-
-
-def _stated(walk: Walk) -> list[Fields]:
-    return [fields_of(usage, POLICIES) or {} for usage, _, _ in walk.usages]
 
 
 def _problem(built: Built) -> str:

@@ -113,19 +113,3 @@ def is_images(events: Collection[Any], model: str) -> bool:
             if "b64_json" in item or "url" in item:
                 return True
     return False
-
-
-def is_moderation(event: Any) -> bool:
-    """Return whether a body is one of OpenAI's endpoint for moderations, which is free.
-
-    It states no usage: each result says whether it was flagged, and for what.
-    """
-    fields = fields_of(event, ("results", "usage")) or {}
-    results = fields.get("results")
-    if fields.get("usage") is not None or not isinstance(results, (list, tuple)) or not results:
-        return False
-    verdicts = [fields_of(each, _VERDICT) or {} for each in results]
-    return all(each.get(key) is not None for each in verdicts for key in _VERDICT)
-
-
-_VERDICT = ("flagged", "categories", "category_scores")

@@ -492,7 +492,8 @@ def test_a_cost_that_the_provider_reports_is_booked_and_flagged(desk: Desk) -> N
         spendtree.wrap(client, provider="openrouter").chat.completions.create(**BODY)
 
     assert desk.end().cost == 1_230_000_000
-    assert desk.end().data == {"cost_source": "provider"}
+    assert (desk.end().data or {})["cost_source"] == "provider"
+    assert desk.end().marks == ("stated_cost",)
     assert desk.end().request.provider == "openrouter"
     desk.agree()
 
@@ -508,7 +509,8 @@ def test_a_cost_that_a_stream_reports_is_booked_and_flagged(desk: Desk) -> None:
         list(client.chat.completions.create(**BODY, stream=True))
 
     assert desk.end().cost == 500_000_000_000
-    assert desk.end().data == {"cost_source": "provider"}
+    assert (desk.end().data or {})["cost_source"] == "provider"
+    assert desk.end().marks == ("stated_cost",)
     desk.agree()
 
 
