@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from spendtree import Spendtree
+from spendtree import Spendtree, StoreError
 from spendtree.event import Kind
 from spendtree.money import PICO_PER_USD
 from tests.chaos import verdict
@@ -64,7 +64,10 @@ def run_in(place: Path, seed: int, only: frozenset[Disruption] | None = None) ->
         store, bill_file = volume / "spend.db", place / "bill"
         with closing(Spendtree(f"sqlite:///{store}", drawn.config)) as tracker:
             session = tracker.session(SESSION, customer=CUSTOMER, ceiling=drawn.ceiling).open()
-            tracker.store.close()  # what is open here would protect the workers' files
+            if "copies" in drawn.disruptions and "namespaces" not in drawn.disruptions:
+                # What is open here would protect the workers' files. To another namespace this
+                # process is gone without it, and its session left.
+                tracker.store.close()
             fleet = _Fleet(drawn, place, store, bill_file)
             fleet.work()
             now = tracker.clock() // 1000
@@ -202,7 +205,8 @@ class _Fleet:
         """Look for dead owners, as an exporter in the parent's namespace does."""
         with closing(Spendtree(f"sqlite:///{self._store}", self.plan.config)) as tracker:
             for _ in range(10):
-                tracker.store.lapse_abandoned(now=tracker.clock() // 1000, idle=IDLE_US)
+                with suppress(StoreError):  # the volume is full
+                    tracker.store.lapse_abandoned(now=tracker.clock() // 1000, idle=IDLE_US)
                 time.sleep(0.1)
 
     def _listen(self, number: int, worker: "subprocess.Popen[str]", patience: float) -> None:

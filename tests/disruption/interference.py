@@ -55,14 +55,21 @@ class Interrupted:
 
     def attempt(self, function: Callable[[], None]) -> bool:
         """Run a function that may be interrupted anywhere; tell whether it was."""
+        interrupted = False
         try:
             self._expose()
             function()
         except Interruption:
-            return True
+            interrupted = True
         finally:
-            self._cover()
-        return False
+            covered = False
+            while not covered:
+                try:
+                    self._cover()
+                    covered = True
+                except Interruption:  # at its very first instruction
+                    interrupted = True
+        return interrupted
 
     def _expose(self) -> None:
         if self._signals and threading.current_thread() is threading.main_thread():

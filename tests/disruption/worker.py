@@ -24,7 +24,7 @@ from spendtree import Agent, BudgetExceededError, Session, Spendtree, StoreError
 from spendtree.call import Call
 from tests.chaos.plan import HAND_ROLES, LEAD, ROLES
 from tests.chaos.provider import Provider, answer
-from tests.disruption.interference import Interrupted, JumpingClock, copying, fork
+from tests.disruption.interference import Interrupted, Interruption, JumpingClock, copying, fork
 from tests.disruption.plan import CUSTOMER, SESSION, plan
 
 PATIENCE_SECONDS = 20.0
@@ -202,7 +202,9 @@ class Worker:
             self._note(error)
 
     def _note(self, error: BaseException) -> None:
-        if isinstance(error, BudgetExceededError):
+        if isinstance(error, Interruption):  # between two instructions of who catches them
+            self.outcomes["ended by an interruption"] += 1
+        elif isinstance(error, BudgetExceededError):
             self.outcomes[f"{error.reason} at {error.kind}"] += 1
         elif isinstance(error, (StoreError, asyncio.CancelledError)):
             self.outcomes[type(error).__name__] += 1
