@@ -15,7 +15,7 @@ import pytest
 from tests.sdk.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("sdk", "tests/sdk", "tests/conftest.py", "pyproject.toml")
+COPIED = ("sdk", "tests/sdk", "tests/conftest.py", "tests/processes.py", "pyproject.toml")
 FAILED = 1
 """What pytest exits with where tests failed; an import or a collection that fails is another."""
 
