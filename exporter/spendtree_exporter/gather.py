@@ -374,7 +374,7 @@ class Gatherer:
 def _size(span: SpanRecord) -> int:
     """Return about how many bytes a span takes in memory."""
     texts = (getattr(span, name) for name in journal_file.TEXTS)
-    return _RECORD_BYTES + sum(map(sys.getsizeof, texts))
+    return _RECORD_BYTES + sum(map(sys.getsizeof, texts)) + sum(map(sys.getsizeof, span.keys))
 
 
 def _is_storable(event: Event) -> bool:

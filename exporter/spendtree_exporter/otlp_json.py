@@ -70,14 +70,13 @@ def _marks(masked: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield where the strings and brackets of a part stand that begins in no string."""
     while start < end:
         last = min(start + _WINDOW_BYTES, end)
-        place = (start, start)
-        for match in _MARK.finditer(masked, start, last):
-            place = match.span()
-            yield place
-        begun, start = place[0], last
-        if place[1] == last and masked[begun : begun + 1] == b'"':
-            whole = last - begun > 1 and masked[last - 1] == _QUOTE
-            start = last if whole else masked.find(b'"', last) + 1 or end
+        window, start = _MARK.finditer(masked, start, last), last
+        for match in window:
+            begun, ended = match.span()
+            if ended == last and masked[begun] == _QUOTE:
+                # Its end may be in another window; the quotes of a whole body are even.
+                ended = start = masked.find(b'"', begun + 1) + 1 or end
+            yield begun, ended
 
 
 class _Cutter:

@@ -105,10 +105,10 @@ class _Reader:
         ]
 
     def _attribute(self, place: _Span, budget: "_Budget") -> dict[str, Any]:
-        key, told = "", {}
+        key, told = None, {}
         for number, value in self._fields(place, budget):
             if number == 1:
-                key = _text(self._body, value)
+                key = _text(self._body, value) or None  # an empty one is not sent
             elif number == 2:
                 told = self._any_value(_message(value), budget)
         return {"key": key, "value": told}

@@ -158,6 +158,32 @@ def test_an_amount_that_cannot_be_written_out_is_none(amount: str) -> None:
     assert found.reported_cost is None
 
 
+def test_texts_that_are_objects_and_keys_of_megabytes_are_not_parsed_or_kept() -> None:
+    cost = '{"total": 1, "x": [' + "[]," * 500_000 + "1]}"
+    attributes = [("langfuse.observation.cost_details", cost), ("usage" + "y" * 2**20, "1")]
+    body = json.dumps(request(_span(1, "chat", [("gen_ai.request.model", "m"), *attributes])))
+    tracemalloc.start()
+    try:
+        (found,) = read(body.encode())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert isinstance(found, SpanRecord)
+    assert peak < 20 * 2**20
+    assert max(map(len, found.keys)) <= 1_000
+
+
+@pytest.mark.parametrize("length", [2**18 - 100, 2**18, 2**18 + 1, 3 * 2**18])
+def test_a_text_may_be_longer_than_what_is_searched_at_once(length: int) -> None:
+    text = ('[{,]}\\"' * (length // 7 + 1))[:length]
+    spans = [_span(number, text, [(text[:9], text), ("a", 1)]) for number in (1, 2)]
+
+    found = read(json.dumps(request(*spans)).encode())
+
+    assert found == list(received(request(*spans), file="request"))
+
+
 def test_ids_of_megabytes_are_not_remembered() -> None:
     tracemalloc.start()
     try:

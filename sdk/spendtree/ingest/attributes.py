@@ -216,10 +216,11 @@ KEYS_MAX = 40
 def _keys(attributes: Attributes, kind: SpanKind) -> tuple[str, ...]:
     """Return what a span says that was not understood: all of it, or of a call what may count."""
     if kind == "SPAN":
-        return tuple(list(attributes)[:KEYS_MAX])
+        return tuple(map(text, list(attributes)[:KEYS_MAX]))
     if kind != "LLM":
         return ()
-    return tuple(key for key in attributes if "token" in key or "usage" in key)[:KEYS_MAX]
+    counts = [key for key in attributes if "token" in key or "usage" in key]
+    return tuple(map(text, counts[:KEYS_MAX]))
 
 
 def kind_of(attributes: Attributes, *, metered: bool) -> SpanKind:

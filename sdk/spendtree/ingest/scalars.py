@@ -44,6 +44,9 @@ _LARGEST_AMOUNT, _SMALLEST_AMOUNT = 15, -30
 
 _LONGEST_ID = 100
 
+_LONGEST_OBJECT = 2**16
+"""Characters of a text that may be parsed as an object: one of counts has a few hundred."""
+
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 LONGEST_TEXT = 1000
@@ -151,6 +154,8 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def opened(value: Any) -> Mapping[str, Any]:
     """Return a mapping that may be written as JSON in a text, as many exports do."""
+    if isinstance(value, str) and len(value) > _LONGEST_OBJECT:
+        return {}  # no few counts, and to be parsed it takes a hundred times as much
     if isinstance(value, str) and value.lstrip()[:1] in ("{", '"'):
         try:
             value = json.loads(value)
