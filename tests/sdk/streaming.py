@@ -35,4 +35,5 @@ def main(url: str, seed: int, hours: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    with workload.quiet_troubles():
+        main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

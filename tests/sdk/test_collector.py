@@ -78,6 +78,17 @@ def registry() -> CollectorRegistry:
     return CollectorRegistry()
 
 
+TOKENS = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
+ODD = {
+    "usage": {
+        **TOKENS,
+        "completion_tokens_details": {"audio_tokens": 2},
+        "quantum_tokens": 7,
+    }
+}
+"""A part that has no price, and a key that nobody knows."""
+
+
 def spend(tracker: Spendtree, tokens: int = 1000, **options: Any) -> None:
     """Make one call of two cents for each thousand tokens."""
     bounds = {"input_tokens": tokens, "max_output_tokens": tokens}
@@ -99,6 +110,12 @@ def work(tracker: Spendtree, clock: FrozenClock) -> None:
                 spend(tracker, 100_000)
             with tracker.call("m", input_tokens=100, max_output_tokens=100):
                 pass  # answered without usage
+            with tracker.call("m", provider="p", input_tokens=100, max_output_tokens=100) as odd:
+                odd.record(ODD)
+            with tracker.call("m", provider="p", input_tokens=9, max_output_tokens=9) as billed:
+                billed.record({"usage": {**TOKENS, "cost": 0.001}})
+            with tracker.call("m", provider="p", input_tokens=9, max_output_tokens=9) as searching:
+                searching.record(Usage(5, 5, units={"web_search": 2}))
         session.set_ceiling("0.50")
         with session.cycle(), tracker.agent("planner") as again:
             spend(tracker, 10_000)

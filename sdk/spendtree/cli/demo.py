@@ -72,7 +72,10 @@ def demo(
     """
     console = output.console()
     console.quiet = as_json
-    with closing(spendtree.Spendtree(store, workload.CONFIG)) as tracker:
+    with (
+        workload.quiet_troubles(),
+        closing(spendtree.Spendtree(store, workload.CONFIG)) as tracker,
+    ):
         with _serving(tracker, listen) if serve else nullcontext("") as url:
             show = _Demo(tracker, console, seed=seed, url=url)
             asyncio.run(show.run(sessions, gap_seconds=gap if forever else None))

@@ -5,8 +5,10 @@ Everything is drawn from a seed per session and task, so that the same seed spen
 the order of its tasks and the way it asks.
 """
 
+import logging
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -37,6 +39,18 @@ FIGURES_TOKENS = 180
 VERDICT_TOKENS = (30, 200)
 """What agents hand up: the next call of who reads it pays for it. Some notes are longer, and some
 verdicts shorter, than their contract allows."""
+
+
+@contextmanager
+def quiet_troubles() -> Iterator[None]:
+    """Keep the warnings of what this application does wrong on purpose to the metrics it shows."""
+    log = logging.getLogger("spendtree")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 class SourceError(Exception):
