@@ -186,6 +186,11 @@ def _notes(event: Event, listed: int | None) -> Iterator[str]:
             f"{format_usd(event.held)} is presumed spent until the truth is known."
         )
         return
+    if "parts" in data:
+        yield (
+            f"Several models worked together ({', '.join(data['parts'])}), each at its own price; "
+            "the lines have the price of the one that answered."
+        )
     yield from _on_the_cost(event, listed)
     for mark in event.marks:
         if mark.startswith("unpriced:"):
@@ -241,7 +246,7 @@ def _on_the_cost(event: Event, listed: int | None) -> Iterator[str]:
         yield f"Nothing was billed ({data.get('reason', 'it failed')})."
     elif listed is None:
         yield "No price of the model is known now; an own price of it is given with --config."
-    elif listed != cost:
+    elif listed != cost and "parts" not in data:
         yield (
             f"The recorded cost is {format_usd(cost)}: the price was another one when the call was "
             "made, or the user's own then."

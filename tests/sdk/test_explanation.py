@@ -118,6 +118,11 @@ NOTES = [
         "The response states more than was understood: usage.new_tokens.",
     ),
     (
+        {"cost": 9_250_000, "input_tokens": 1, "data": {"parts": ["gpt-4o", "o3"]}},
+        "Several models worked together (gpt-4o, o3), each at its own price; the lines have the "
+        "price of the one that answered.",
+    ),
+    (
         {"cost": 1_250_000, "input_tokens": 1, "held": to_pico("0.5")},
         "Held before it was sent: $0.50.",
     ),

@@ -12,11 +12,12 @@ from typing import Any
 
 from spendtree.integrations.library import Endpoint
 
-KEPT = 16
-"""Events with usage that are kept beside the first: counts are cumulative, the last ones count."""
+KEPT = 64
+"""Events with usage that are kept beside the first: counts are cumulative, the last ones count.
+Groq states each tool when it begins and when it ends, up to ten of them."""
 
-# A usage, or what shows a fee: OpenAI's search models cite what they found.
-_USAGE = re.compile(rb'"usage"\s*:\s*\{|"annotations"\s*:\s*\[\s*\{')
+# A usage, or what shows a fee: what OpenAI's search models cite, and tools that Groq executed.
+_USAGE = re.compile(rb'"usage"\s*:\s*\{|"(?:annotations|executed_tools)"\s*:\s*\[\s*\{')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _ERROR = re.compile(rb'(?:^|[\r\n])(?:event:\s*error|data:\s*\{\s*"error")')

@@ -141,3 +141,19 @@ def test_a_body_in_pieces_is_final_when_it_is_whole() -> None:
     assert reader.is_final
     assert usage_of(reader.statements) == Usage(1, 2)
     assert not Body().is_final
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_every_tool_that_groq_executed_in_a_stream_is_counted(hides: bool) -> None:
+    tools = [
+        {"choices": [{"delta": {"executed_tools": [{"index": n, "type": "search", **end}]}}]}
+        for n in range(10)
+        for end in ({}, {"output": "found"})
+    ]
+    usage = {"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42}
+    last = {"choices": [{"delta": {}, "finish_reason": "stop"}], "x_groq": {"usage": usage}}
+    text = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (*tools, last))
+    reader = Events(CHAT, hides=hides)
+
+    assert passed(reader, text + b"data: [DONE]\n\n", [100, 999]) == text + b"data: [DONE]\n\n"
+    assert usage_of(reader.statements) == Usage(30, 12, units={"web_search": 10})
