@@ -19,6 +19,7 @@ forks_on_purpose = pytest.mark.filterwarnings("ignore:This process .* is multi-t
 KEPT = {
     "sdk/spendtree/store/locks.py": "ProcessLock: one for each process",
     "sdk/spendtree/store/database.py": "held across a fork, and made anew in the child",
+    "sdk/spendtree/store/anchor.py": "the table of descriptors is made anew in the child",
     "sdk/spendtree/store/memory_reading.py": "a store in memory refuses to go on in a child",
     "sdk/spendtree/waiting.py": "the lines are made anew in the child",
     "sdk/spendtree/collector/collecting.py": "a collector shows and counts nothing in a child",

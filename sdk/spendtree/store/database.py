@@ -290,7 +290,10 @@ class Database:
     def _reading_execute(self) -> Callable[..., sqlite3.Cursor]:
         if self._only is not None:
             return self._only.execute
-        execute = (self._reader or self._connect_reader()).execute
+        reader = self._reader or self._connect_reader()
+        execute = reader.execute
+        if reader.in_transaction:  # an exception came between its beginning and its end
+            execute("ROLLBACK")
         anchor = self._anchor
         if anchor is not None and time.monotonic() >= anchor.good_until:
             anchor.check(execute, alone=False)
