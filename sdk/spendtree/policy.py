@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from spendtree.account import Denial
 from spendtree.config import Step
 from spendtree.errors import SkippedError
+from spendtree.store.event_loop import AWAITING
 from spendtree.store.locks import StoreBusyError
 from spendtree.waiting import Ring, Turn
 
@@ -83,7 +84,8 @@ def _patiently(call: "Call", verb: Callable[[], Result]) -> Generator[float, Non
     until, pause = time.monotonic() + BUSY_STORE_SECONDS, 0.002
     while call._is_patient and time.monotonic() < until:
         try:
-            return verb()
+            with AWAITING:
+                return verb()
         except StoreBusyError:
             yield random.uniform(pause / 2, pause)
             pause = min(1.5 * pause, 0.05)

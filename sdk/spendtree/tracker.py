@@ -43,6 +43,7 @@ from spendtree.scope import Agent, AgentOptions, Cycle, Scope, Session, SessionO
 from spendtree.scope.budgets import LOOK_US
 from spendtree.scope.current import current_of
 from spendtree.store import DEFAULT_URL, open_store
+from spendtree.store.event_loop import AWAITING
 from spendtree.store.locks import EnteredError, StoreBusyError
 from spendtree.store.protocol import Store
 from spendtree.usage import Usage
@@ -371,7 +372,7 @@ class Spendtree:
                 settlement = self.store.settle(event.id, event.cost, event)
         except StoreUnavailableError as error:
             self._failure = error
-            if not isinstance(error, EnteredError):
+            if not isinstance(error, EnteredError | StoreBusyError):  # these pass in no time
                 log.warning(
                     "a call could not be settled and will be again, its hold stays: %s", error
                 )
@@ -521,7 +522,8 @@ class Spendtree:
         while self.unsettled or self.delayed:
             if not isinstance(self._failure, StoreBusyError) or not await pauses.again():
                 return
-            self.retry_unsettled(RETRY_SECONDS)
+            with AWAITING:
+                self.retry_unsettled(RETRY_SECONDS)
 
     def _insist(self, seconds: float) -> None:
         """Settle what could not be settled, trying as often as a store that was busy admits."""
@@ -554,7 +556,7 @@ class Spendtree:
             end()
         except StoreUnavailableError as error:
             self.end_later(again, error)
-            if not isinstance(error, EnteredError):
+            if not isinstance(error, EnteredError | StoreBusyError):
                 log.warning(failed, error)
         except StoreError as error:
             log.warning(failed, error)

@@ -22,6 +22,7 @@ from spendtree.exit_guard import Interrupted, guarded
 from spendtree.money import to_usd
 from spendtree.period import CALENDAR_END
 from spendtree.policy import degrade
+from spendtree.store.event_loop import AWAITING
 from spendtree.store.locks import StoreBusyError
 from spendtree.usage import Usage
 from spendtree.waiting import DONE, Bell, Pauses, TaskBell, in_event_loop
@@ -152,7 +153,8 @@ class Call(Asking):
         pauses = Pauses()
         while True:
             try:
-                return self._begin()
+                with AWAITING:
+                    return self._begin()
             except StoreBusyError:
                 self._is_patient = await pauses.again()
                 if not self._is_patient:

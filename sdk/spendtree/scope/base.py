@@ -21,6 +21,7 @@ from spendtree.money import Money
 from spendtree.scope.current import CURRENT, current
 from spendtree.scope.inside import Inside, bound, decorated
 from spendtree.scope.options import AgentOptions
+from spendtree.store.event_loop import AWAITING
 from spendtree.store.locks import StoreBusyError
 from spendtree.waiting import Pauses
 
@@ -221,7 +222,8 @@ class Scope:
         self._is_patient = True
         while True:
             try:
-                self.open()
+                with AWAITING:
+                    self.open()
                 return
             except StoreBusyError:
                 self._is_patient = await pauses.again()
@@ -297,7 +299,8 @@ class Scope:
     ) -> Coroutine[Any, Any, bool | None]:
         # What must not be lost is done before anything is awaited.
         try:
-            self.close(error)
+            with AWAITING:
+                self.close(error)
         finally:
             self._restore_current()
         self._guard = None

@@ -79,6 +79,9 @@ class Session(Scope):
         self._cycle = 1
         self._cycles_opened = 0
         self._run_failed = False
+        self._end_id = new_id()
+        """Of the event of its end, where the session had ended before and was continued here."""
+        self._end_times: set[int] = set()
         self._shared = False
         self._continues = False
         self._envelopes: set[str] = set()
@@ -266,13 +269,18 @@ class Session(Scope):
             status=session_status(error, self._failure),
             data=reason(error, self._failure),
         )
+        self._end_times.add(event.at)
         if store.find(event.id, event.kind) is None:
             with suppress(LedgerConflictError):  # somebody else ended it just now
                 if store.append(event):
                     return
+        first = store.find(event.id, event.kind)
+        if first is not None and first.at in self._end_times:
+            return  # another thread, which tried again what this one does, was quicker
         data = {**(event.data or {}), "continued": True}
-        self._ending = event._replace(id=new_id(), data=data)
-        store.append(self._ending)
+        self._ending = event._replace(id=self._end_id, data=data)
+        with suppress(LedgerConflictError):  # the same, with another time
+            store.append(self._ending)
 
     # Routing cycles.
 

@@ -17,7 +17,7 @@ from spendtree.errors import LedgerConflictError, StoreError, StoreUnavailableEr
 from spendtree.store import anchor, owner
 from spendtree.store.anchor import Anchor
 from spendtree.store.circuit import PROBE_EVERY_SECONDS, Circuit
-from spendtree.store.event_loop import in_event_loop
+from spendtree.store.event_loop import can_await, in_event_loop
 from spendtree.store.identity import IdentityError, Seen
 from spendtree.store.liveness import LifeLock
 from spendtree.store.locks import Lock, StoreBusyError, unowned
@@ -34,7 +34,10 @@ call touches eight of them (its statements, measured: 36 us, 41 at 2,048 and 49 
 BUSY_SECONDS = 10.0
 """How long a thread waits for a busy file."""
 LOOP_SECONDS = 0.003
-"""How long an event loop may stand still for one; then its tasks wait without it."""
+"""How long an event loop may stand still for one whose tasks go on waiting with `await`."""
+SYNC_SECONDS = 1.0
+"""The same where nothing can be awaited: a sync `with` in a loop. Other processes are at it for
+some milliseconds now and then, and a call that is refused, or goes unrecorded, is worse."""
 WAL_CHECK_EVERY = 64
 """Commits between two looks at the WAL's size: at 30 kB a call that is 2 MB of imprecision."""
 WAL_CHECK_OFTEN = 8
@@ -187,13 +190,13 @@ class Database:
         execute("BEGIN IMMEDIATE")
         self.circuit.found_free()
 
-    def failed(self, error: BaseException, until: float) -> float:
+    def failed(self, error: BaseException, until: float, *, ending: bool = False) -> float:
         """Undo what an exception has ended, and wait as `wait` does, or raise; without the lock."""
         undone = self.undo()
         if isinstance(error, FOREIGN):
             if undone and "within a transaction" in str(error):
                 return until  # another verb had left its transaction open
-            return self.wait(error, until)
+            return self.wait(error, until, ending=ending)
         raise error
 
     def undo(self) -> bool:
@@ -208,10 +211,11 @@ class Database:
             self.rollback()
             return was_open
 
-    def wait(self, error: Exception, until: float) -> float:
+    def wait(self, error: Exception, until: float, *, ending: bool = False) -> float:
         """Wait a moment after an error of a busy file, outside all locks; return until when.
 
-        0 is passed the first time. Other errors, and this one when the time is up, are raised as
+        0 is passed the first time; `ending` says that the end of a hold waits, which may come
+        later. Other errors, and this one when the time is up, are raised as
         StoreError. Tried again after 10-150 us at random: SQLite's own busy handler starves some
         writers.
         """
@@ -224,7 +228,8 @@ class Database:
         if not until:
             # A loop's tasks share what it may stand still for: it is counted from the first.
             limit = PROBE_EVERY_SECONDS if circuit.is_open else BUSY_SECONDS
-            until = now - circuit.busy_seconds(now) + LOOP_SECONDS if in_loop else now + limit
+            stall = LOOP_SECONDS if ending or can_await() or circuit.is_open else SYNC_SECONDS
+            until = now - circuit.busy_seconds(now) + stall if in_loop else now + limit
         if now >= until:
             if not in_loop:
                 circuit.gave_up()

@@ -152,7 +152,7 @@ class SqliteStore(AccountVerbs):
                 plain = False  # more than an account holds: for the rules to cap
                 break
             except BaseException as error:
-                until = database.failed(error, until)
+                until = database.failed(error, until, ending=True)
         if not plain:
             return self._settle_by_rules(id, cost, event)
         database.look_at_wal()
