@@ -35,7 +35,7 @@ BUSY_SECONDS = 10.0
 """How long a thread waits for a busy file."""
 LOOP_SECONDS = 0.003
 """How long an event loop may stand still for one whose tasks go on waiting with `await`."""
-SYNC_SECONDS = 1.0
+SYNC_SECONDS = 2.5
 """The same where nothing can be awaited: a sync `with` in a loop. Other processes are at it for
 some milliseconds now and then, and a call that is refused, or goes unrecorded, is worse."""
 WAL_CHECK_EVERY = 64
