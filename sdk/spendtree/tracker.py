@@ -372,7 +372,8 @@ class Spendtree:
                 settlement = self.store.settle(event.id, event.cost, event)
         except StoreUnavailableError as error:
             self._failure = error
-            if not isinstance(error, EnteredError | StoreBusyError):  # these pass in no time
+            is_brief = isinstance(error, EnteredError | StoreBusyError)
+            if not is_brief and event not in self.unsettled:
                 log.warning(
                     "a call could not be settled and will be again, its hold stays: %s", error
                 )
@@ -550,16 +551,16 @@ class Spendtree:
         """Do what may be done twice; again later if the store fails or an exception comes."""
 
         def again() -> None:
-            self.do_now_or_later(end, failed)
+            self.do_now_or_later(end, "")  # it has been said once
 
         try:
             end()
         except StoreUnavailableError as error:
             self.end_later(again, error)
-            if not isinstance(error, EnteredError | StoreBusyError):
+            if failed and not isinstance(error, EnteredError | StoreBusyError):
                 log.warning(failed, error)
         except StoreError as error:
-            log.warning(failed, error)
+            log.warning(failed or "what had to wait could not be recorded: %s", error)
         except BaseException as error:
             if not _is_our_own(error):
                 self.delayed.append(again)
